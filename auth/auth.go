@@ -1,0 +1,41 @@
+// Package auth decides who a client is: SASL PLAIN and LOGIN (RFC 4954, RFC 4616) against bcrypt hashes.
+//
+// It promises that a store in trouble is never reported as a wrong password, that an unknown user costs
+// as much time as a wrong password, and that failures slow an attacker down without locking anyone out.
+// It keeps no accounts of its own: a [Store] does, for example auth/userfile.
+package auth
+
+import (
+	"context"
+	"net/netip"
+)
+
+// Account is who logged in, and what the rest of the mail's way needs to know of them.
+type Account struct {
+	Name    string   // as stored: folded to lower case, compared after PRECIS UsernameCaseMapped
+	Device  string   // which of the account's secrets was used; "" if the account has a single one
+	Class   string   // name of the limits that apply; "" means "default"
+	Senders []string // patterns of addresses it may send as: "a@b", "*@b", "*"; empty: its own name only
+}
+
+// Peer is the client as far as it is known before it logs in.
+type Peer struct {
+	Addr    netip.Addr // the client's address, after PROXY protocol
+	Hello   string     // the argument of EHLO or HELO, checked by the guard
+	Session string     // the session's id, for logs
+}
+
+// A Login is one secret with which one account may log in.
+type Login struct {
+	Account
+	Hash []byte // bcrypt: $2a$, $2b$ or $2y$
+}
+
+// A Store keeps accounts. The Authenticator calls Logins once for each login attempt, from many
+// goroutines at once, with a deadline in ctx.
+type Store interface {
+	// Logins returns every login of the account of that name (already folded, see [Account.Name]).
+	// No login and no error: there is no such account. Any error means the store could not tell; the client is then
+	// asked to try again (454), never told that its password is wrong.
+	Logins(ctx context.Context, name string) ([]Login, error)
+}

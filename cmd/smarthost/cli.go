@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// environment is what a command has of the world around it.
+type environment struct {
+	Context context.Context // ends at SIGINT or SIGTERM
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Getenv  func(string) string
+}
+
+// usageError is a wrong call or a wrong config: exit code 2 and no more words than these.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// errHelp tells that help was asked for and has been printed.
+var errHelp = flag.ErrHelp
+
+// A command is one word after "smarthost".
+type command struct {
+	name, summary string
+	run           func(env *environment, args []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"serve", "take and forward mail; runs in the foreground", serveCommand},
+		{"user", "add, list, show and remove accounts, change passwords", userCommand},
+		{"queue", "show the mail that waits, and why", queueCommand},
+		{"config", "print the config file with its defaults, or check one", configCommand},
+		{"version", "print the version", versionCommand},
+	}
+}
+
+const usageText = `smarthost takes mail from those who log in, on ports 587 and 465, keeps it safe on disk,
+and forwards it to the recipients' mail servers or to a relay.
+
+Usage: smarthost COMMAND [--config FILE] …
+
+%s
+Every command explains itself: smarthost COMMAND --help
+The config is the file given, else ./smarthost.toml, else /etc/smarthost/smarthost.toml, else the defaults.
+
+Example: start a server here and now, with nothing configured
+    smarthost serve
+`
+
+// run finds the command and turns its error into words and an exit code:
+// 0 done, 1 it went wrong, 2 it was called or configured wrongly.
+func run(env *environment, args []string) int {
+	err := dispatch(env, args)
+	var usage usageError
+	switch {
+	case err == nil, errors.Is(err, errHelp):
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintln(env.Stderr, strings.TrimRight("smarthost: "+string(usage), "\n"))
+		return 2
+	default:
+		fmt.Fprintf(env.Stderr, "smarthost: %v\n", err)
+		return 1
+	}
+}
+
+// dispatch takes --config before the command's name as well as after it.
+func dispatch(env *environment, args []string) error {
+	var before []string
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		word := strings.TrimLeft(args[0], "-")
+		switch {
+		case word == "help" || word == "h":
+			return printUsage(env)
+		case word == "version":
+			return versionCommand(env, nil)
+		case strings.HasPrefix(word, "config="):
+			before, args = append(before, args[0]), args[1:]
+		case word == "config" && len(args) > 1:
+			before, args = append(before, args[0], args[1]), args[2:]
+		default:
+			return usageError(fmt.Sprintf("no such option: %s (see smarthost --help)", args[0]))
+		}
+	}
+	if len(args) == 0 || args[0] == "help" {
+		return printUsage(env)
+	}
+	all := commands()
+	i := slices.IndexFunc(all, func(c command) bool { return c.name == args[0] })
+	if i < 0 {
+		return usageError(fmt.Sprintf("no such command: %q (see smarthost --help)", args[0]))
+	}
+	return all[i].run(env, append(before, args[1:]...))
+}
+
+func printUsage(env *environment) error {
+	var list strings.Builder
+	for _, c := range commands() {
+		fmt.Fprintf(&list, "    %-9s %s\n", c.name, c.summary)
+	}
+	fmt.Fprintf(env.Stdout, usageText, list.String())
+	return errHelp
+}
+
+// newFlags makes a command's flags; help is its whole help text, with an example.
+func newFlags(env *environment, name, help string) *flag.FlagSet {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() { fmt.Fprint(env.Stdout, help) }
+	return fs
+}
+
+// commonFlags adds the flags that every command takes.
+func commonFlags(fs *flag.FlagSet) *string {
+	return fs.String("config", "", "the config file")
+}
+
+// parseFlags takes flags before, between and after the arguments and returns the arguments.
+func parseFlags(fs *flag.FlagSet, args []string) ([]string, error) {
+	var rest []string
+	for {
+		err := fs.Parse(args)
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, errHelp
+		}
+		if err != nil {
+			return nil, usageError(fmt.Sprintf("%s: %v (see smarthost %s --help)", fs.Name(), err, fs.Name()))
+		}
+		if fs.NArg() == 0 {
+			return rest, nil
+		}
+		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
+	}
+}

@@ -1,0 +1,90 @@
+package guard
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/emersion/go-smtp"
+)
+
+// A Guard holds what all listeners of a server share: limits, hooks and the set of live connections.
+// Its fields must not change after the first call of Listen.
+type Guard struct {
+	Hostname string // begins the greeting
+	// TLS returns the configuration for the next handshake; nil: there is no certificate, so STARTTLS is answered 421 and closed.
+	TLS func() *tls.Config
+
+	PerAddress      int            // concurrent connections of one IPv4 address or one IPv6 /64; 0 = no limit
+	MaxConnections  int            // concurrent connections in all; 0 = no limit
+	MaxMessageSize  int64          // octets of content; 0 = no limit
+	MaxAuthFailures int            // failed AUTHs after which a connection is closed with 421; 0 = 10
+	Proxies         []netip.Prefix // peers that must begin with a PROXY header (v1 or v2); from others it is a protocol error
+	RequireTLS      bool           // offer REQUIRETLS (RFC 8689)
+	Timeouts        Timeouts
+	Hooks           Hooks
+}
+
+// Timeouts are the guard's deadlines; zero fields take the defaults named.
+type Timeouts struct {
+	Command   time.Duration // wait for a command: 5 min (RFC 5321 §4.5.3.2.7)
+	Handshake time.Duration // the whole TLS handshake: 30 s
+	Content   time.Duration // wait for the next octets inside DATA or BDAT: 3 min
+	Write     time.Duration // one write: 2 min
+	Login     time.Duration // from accept to a successful AUTH, absolute: 10 min
+	Session   time.Duration // the whole session, absolute: 24 h
+}
+
+// Hooks are the guard's questions to, and news for, the server. Any may be nil. They are called on the connection's goroutine.
+type Hooks struct {
+	// Opened: a connection was accepted and not refused by a limit; before the greeting. It must not block.
+	Opened func(c *Conn)
+	// Refused: a connection was turned away before the greeting.
+	Refused func(addr netip.Addr, reply *smtp.SMTPError)
+	// Clear is asked for the reply to a command that needs TLS first; nil return means 530 5.7.0 Must issue a STARTTLS command first.
+	Clear func(c *Conn, verb string) *smtp.SMTPError
+	// StartTLS: 220 is about to be sent to STARTTLS.
+	StartTLS func(c *Conn)
+	// Handshake: the handshake ended, err is nil if well.
+	Handshake func(c *Conn, err error)
+	// Violation: the client broke the protocol in a way worth a log line; what is fixed words, never the client's octets.
+	Violation func(c *Conn, what string)
+	// Closed: the connection is over; err is the reason, nil after QUIT.
+	Closed func(c *Conn, err error)
+}
+
+// Listen wraps l for [smtp.Server.Serve]. With implicit, TLS begins at the first octet (RFC 8314 §3.3).
+func (g *Guard) Listen(l net.Listener, implicit bool) net.Listener
+
+// Drain ends every connection: those between commands at once with 421 4.3.2, those inside content when the reply has been sent.
+// It returns when all are gone, or closes the rest and returns ctx.Err() when ctx ends. The listeners must be closed before.
+func (g *Guard) Drain(ctx context.Context) error
+
+// Conn is one client's connection as go-smtp sees it.
+type Conn struct {
+	// User is the server's own state of this connection; the guard does not look at it.
+	User any
+}
+
+// Session is the id of the session: 12 signs, in the log and in replies.
+func (c *Conn) Session() string
+
+// Context ends with the connection.
+func (c *Conn) Context() context.Context
+
+// TLS is the state of the TLS connection, nil before the handshake is complete.
+func (c *Conn) TLS() *tls.ConnectionState
+
+// Addr is the client's address, after PROXY protocol.
+func (c *Conn) Addr() netip.Addr
+
+// Content is the content of the message being received, from DATA or BDAT alike: CRLF lines, dot-unstuffed.
+// io.EOF comes only when the client has ended the message; every other error means that there is no message
+// (see ErrCut, *smtp.SMTPError for a violation or a message too large).
+func (c *Conn) Content() io.Reader
+
+// LoggedIn tells the guard that AUTH succeeded, which ends Timeouts.Login.
+func (c *Conn) LoggedIn()
