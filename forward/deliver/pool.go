@@ -1,0 +1,5 @@
+package deliver
+
+type pool struct{}
+type families struct{}
+type memory struct{}
