@@ -7,7 +7,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/emersion/go-smtp"
 	"github.com/rs/zerolog"
@@ -26,7 +29,7 @@ type Deliverer struct {
 
 	once     sync.Once
 	sessions tls.ClientSessionCache
-	buffers  sync.Pool // *[]byte of blockSize
+	buffers  sync.Pool // *buffers
 	families families
 	idle     pool
 	clear    memory // hops whose TLS is broken
@@ -63,7 +66,7 @@ type Result struct {
 }
 
 // errHostname is a fault of the set-up.
-var errHostname = errors.New("deliver: Hostname is missing")
+var errHostname = errors.New("deliver: Hostname is missing or no host name")
 
 // Deliver hands a message to one hop and returns a result for each recipient, in their order.
 //
@@ -75,12 +78,157 @@ var errHostname = errors.New("deliver: Hostname is missing")
 // Timeouts.Grace for the reply, because without it the message would be sent twice.
 // A connection that is lost between the final dot and the reply gives 4xx: a second copy is better than none (RFC 1047).
 func (d *Deliverer) Deliver(ctx context.Context, hop route.Hop, m Message) ([]Result, error) {
-	return nil, errHostname
+	if err := d.prepare(); err != nil {
+		return nil, err
+	}
+	t := newTask(&m)
+	t.check()
+	if len(t.pending()) == 0 {
+		return t.results, nil
+	}
+	buf := d.buffers.Get().(*buffers)
+	defer d.buffers.Put(buf)
+	t.bufs = *buf
+	fresh := false
+	for {
+		c, err := d.connection(ctx, hop, &m, fresh)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return nil, err
+		}
+		err = d.converse(ctx, c, t)
+		switch {
+		case errors.Is(err, errStale):
+			// The hop has closed a kept connection, which says nothing about the hop.
+			fresh = true
+		case err != nil:
+			return t.settled(), err
+		default:
+			return t.results, nil
+		}
+	}
+}
+
+// prepare brings about what the zero value lacks.
+func (d *Deliverer) prepare() error {
+	if d.Hostname == "" || !writable(d.Hostname) {
+		return errHostname
+	}
+	d.once.Do(func() {
+		d.sessions = tls.NewLRUClientSessionCache(sessionCache)
+		d.buffers.New = func() any { return &buffers{in: make([]byte, blockSize), out: make([]byte, 0, blockSize)} }
+	})
+	return nil
+}
+
+const sessionCache = 1024 // TLS sessions, one for each host
+
+// buffers are what one conversation reads and writes content with.
+type buffers struct{ in, out []byte }
+
+// converse uses a connection for a task, and then keeps or ends it.
+func (d *Deliverer) converse(ctx context.Context, c *conn, t *task) error {
+	stop := c.watch(ctx)
+	err := t.talk(ctx, c)
+	if !stop() {
+		c.over = true
+	}
+	if !c.over {
+		c.nc.SetDeadline(time.Time{})
+	}
+	if c.over || !d.idle.put(c, d.MaxIdle) {
+		c.quit()
+	}
+	return err
+}
+
+// connection returns a connection that has said hello: a kept one, unless a fresh one is wanted, or a new one.
+func (d *Deliverer) connection(ctx context.Context, hop route.Hop, m *Message, fresh bool) (*conn, error) {
+	if !fresh {
+		if c := d.idle.take(hop, m); c != nil {
+			return c, nil
+		}
+	}
+	// RFC 5321 §5.1: an address that does not serve is no reason to give its siblings up.
+	addrs := hop.Addrs
+	var first error
+	for range maxGreetings {
+		c, addr, err := d.open(ctx, hop, addrs, m.RequireTLS)
+		if err == nil {
+			return c, nil
+		}
+		if first == nil {
+			first = err
+		}
+		addrs = slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return a == addr })
+		if _, final := errors.AsType[errLogin](err); final || !addr.IsValid() || len(addrs) == 0 {
+			break
+		}
+	}
+	// The kinds of errors are ours; the caller is promised the bare value.
+	if e, ok := errors.AsType[errTLS](first); ok {
+		return nil, e.SMTPError
+	}
+	if e, ok := errors.AsType[errLogin](first); ok {
+		return nil, e.SMTPError
+	}
+	return nil, first
+}
+
+// maxGreetings is how many addresses of a hop may keep us waiting for a greeting in one attempt.
+const maxGreetings = 3
+
+// open makes a new connection. The address is that which was reached, invalid if none was.
+func (d *Deliverer) open(ctx context.Context, hop route.Hop, addrs []netip.Addr, strict bool) (*conn, netip.Addr, error) {
+	nc, addr, err := d.dial(ctx, hop, addrs)
+	if err != nil {
+		return nil, netip.Addr{}, lost(label(hop, netip.Addr{}), stageConnect, err)
+	}
+	at := place{hop.Host, addr, hop.Port}
+	optional := hop.TLS == route.Opportunistic && !strict
+	c, err := d.greet(ctx, nc, newcomer{hop, addr, optional && d.clear.has(at)})
+	if _, broken := errors.AsType[errTLS](err); !broken || !optional || ctx.Err() != nil {
+		return c, addr, err
+	}
+	// RFC 7435: TLS was only hoped for. Whoever breaks it has the mail in clear, as if the hop did not know TLS.
+	d.Log.Warn().Str("hop", label(hop, addr)).Str("cause", err.Error()).Msg("TLS failed, going on without")
+	d.clear.add(at)
+	if addr.IsValid() {
+		addrs = []netip.Addr{addr}
+	}
+	if nc, _, err = d.dial(ctx, hop, addrs); err != nil {
+		return nil, addr, lost(label(hop, addr), stageConnect, err)
+	}
+	c, err = d.greet(ctx, nc, newcomer{hop, addr, true})
+	return c, addr, err
 }
 
 // Run closes kept connections that have been idle for too long, until ctx ends, and then all of them.
-// Connections are kept only while it runs.
+// Connections are kept only while it runs. It returns nil when ctx has ended.
 func (d *Deliverer) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+	if err := d.prepare(); err != nil {
+		return err
+	}
+	d.idle.set(true)
+	tick := time.NewTicker(reapEvery)
+	defer tick.Stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		all := false
+		select {
+		case <-ctx.Done():
+			d.idle.set(false)
+			all = true
+		case <-tick.C:
+		}
+		for _, c := range d.idle.expel(all) {
+			wg.Go(c.quit) // bounded by Timeouts.Quit
+		}
+		if all {
+			return nil
+		}
+	}
 }
