@@ -2,11 +2,21 @@ package guard
 
 import (
 	"crypto/tls"
+	"errors"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
 )
+
+// ErrCut is what [Conn.Content] gives when the client went away, fell silent or broke the protocol inside the message:
+// there is no message, and the connection is over.
+var ErrCut = errors.New("the connection ended inside the message")
+
+// ErrReset is what [Conn.Content] gives when the client took back a message sent with BDAT, by RSET, EHLO, HELO or QUIT
+// (RFC 3030 §2): there is no message, and the connection goes on.
+var ErrReset = errors.New("the client took the message back")
 
 // A Guard holds what all listeners of a server share: limits, hooks and the set of live connections.
 // Its fields must not change after the first call of Listen.
@@ -23,25 +33,54 @@ type Guard struct {
 	RequireTLS      bool           // offer REQUIRETLS (RFC 8689)
 	Timeouts        Timeouts
 	Hooks           Hooks
+
+	mu       sync.Mutex
+	conns    map[*Conn]struct{} // accepted and not yet closed
+	admitted int                // of them, those that passed the limits
+	origins  map[netip.Prefix]int
+	draining bool
+	gone     chan struct{} // closed when conns becomes empty while Drain waits
+
+	buffers, outs sync.Pool
 }
 
 // Timeouts are the guard's deadlines; zero fields take the defaults named.
 type Timeouts struct {
 	Command   time.Duration // wait for a command: 5 min (RFC 5321 §4.5.3.2.7)
-	Handshake time.Duration // the whole TLS handshake: 30 s
-	Content   time.Duration // wait for the next octets inside DATA or BDAT: 3 min
+	Handshake time.Duration // the whole TLS handshake, and the PROXY header: 30 s
+	Content   time.Duration // wait for the next octets inside DATA or BDAT: 3 min (RFC 5321 §4.5.3.2.5)
 	Write     time.Duration // one write: 2 min
 	Login     time.Duration // from accept to a successful AUTH, absolute: 10 min
 	Session   time.Duration // the whole session, absolute: 24 h
+}
+
+func (t Timeouts) withDefaults() Timeouts {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&t.Command, 5 * time.Minute},
+		{&t.Handshake, 30 * time.Second},
+		{&t.Content, 3 * time.Minute},
+		{&t.Write, 2 * time.Minute},
+		{&t.Login, 10 * time.Minute},
+		{&t.Session, 24 * time.Hour},
+	} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	return t
 }
 
 // Hooks are the guard's questions to, and news for, the server. Any may be nil. They are called on the connection's goroutine.
 type Hooks struct {
 	// Opened: a connection was accepted and not refused by a limit; before the greeting. It must not block.
 	Opened func(c *Conn)
-	// Refused: a connection was turned away before the greeting.
+	// Refused: a connection was turned away before the greeting. On a listener with implicit TLS the client does not hear the reply.
 	Refused func(addr netip.Addr, reply *smtp.SMTPError)
 	// Clear is asked for the reply to a command that needs TLS first; nil return means 530 5.7.0 Must issue a STARTTLS command first.
+	// verb is in upper case, and "" for one that is not known.
 	Clear func(c *Conn, verb string) *smtp.SMTPError
 	// StartTLS: 220 is about to be sent to STARTTLS.
 	StartTLS func(c *Conn)
@@ -49,6 +88,7 @@ type Hooks struct {
 	Handshake func(c *Conn, err error)
 	// Violation: the client broke the protocol in a way worth a log line; what is fixed words, never the client's octets.
 	Violation func(c *Conn, what string)
-	// Closed: the connection is over; err is the reason, nil after QUIT.
+	// Closed: a connection that was Opened is over; err is the reason, nil after QUIT. If the server closes the connection
+	// from elsewhere, it is called there.
 	Closed func(c *Conn, err error)
 }
