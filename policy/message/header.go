@@ -1,0 +1,98 @@
+package message
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"strings"
+)
+
+var crlf = []byte("\r\n")
+
+// A Span is a part [From, To) of the content, in octets.
+type Span struct{ From, To int64 }
+
+// A Header is what stands in a message's header, as far as a submission server needs it.
+type Header struct {
+	Empty     bool // there is no field at all; whatever goes on top must end with an empty line
+	Received  int  // fields of that name
+	Date      bool
+	MessageID string            // of the first field of that name, without comments; "" if there is none
+	From      []string          // the bodies of the From fields, unfolded
+	Bcc       []Span            // the Bcc and Resent-Bcc fields
+	Sum       [sha256.Size]byte // over all fields but Received
+}
+
+// parse reads fields. A line that is no field, amid fields, is passed over, because some readers do so too and would
+// then take what follows for fields.
+func parse(header []byte) *Header {
+	h := &Header{Empty: len(header) == 0 || bytes.HasPrefix(header, crlf)}
+	sum := sha256.New()
+	for at := 0; at < len(header); {
+		end := fieldEnd(header, at)
+		field := header[at:end]
+		name := fieldName(field)
+		value := field[min(len(field), bytes.IndexByte(field, ':')+1):]
+		switch {
+		case name == nil:
+		case is(name, "Received"):
+			h.Received++
+		case is(name, "Date"):
+			h.Date = true
+		case is(name, "Message-ID"):
+			if h.MessageID == "" {
+				h.MessageID = strings.TrimSpace(unfold(value))
+			}
+		case is(name, "From"):
+			h.From = append(h.From, strings.TrimSpace(unfold(value)))
+		case is(name, "Bcc"), is(name, "Resent-Bcc"):
+			h.Bcc = append(h.Bcc, Span{int64(at), int64(end)})
+		}
+		if !is(name, "Received") {
+			sum.Write(field)
+		}
+		at = end
+	}
+	sum.Sum(h.Sum[:0])
+	return h
+}
+
+// fieldEnd is where the field that begins at from ends, its continuation lines included (RFC 5322 §2.2.3).
+func fieldEnd(header []byte, from int) int {
+	for at := from; ; {
+		i := bytes.Index(header[at:], crlf)
+		if i < 0 {
+			return len(header)
+		}
+		at += i + len(crlf)
+		if at >= len(header) || header[at] != ' ' && header[at] != '\t' {
+			return at
+		}
+	}
+}
+
+// fieldName is the name of the field that line begins, nil if it begins none. Blanks before the colon are taken, as
+// RFC 5322 §4.5 asks.
+func fieldName(line []byte) []byte {
+	i := bytes.IndexByte(line, ':')
+	if i < 0 {
+		return nil
+	}
+	name := bytes.TrimRight(line[:i], " \t")
+	for _, c := range name {
+		if c <= ' ' || c > '~' {
+			return nil
+		}
+	}
+	if len(name) == 0 {
+		return nil
+	}
+	return name
+}
+
+func is(name []byte, want string) bool {
+	return len(name) == len(want) && strings.EqualFold(string(name), want)
+}
+
+func unfold(value []byte) string {
+	return strings.ReplaceAll(string(value), "\r\n", "")
+}
