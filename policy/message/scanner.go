@@ -22,6 +22,7 @@ type Scanner struct {
 	inBody bool // header is complete
 	body   hash.Hash
 	size   int64
+	blank  bool // content begins with an empty line
 	err    error
 }
 
@@ -56,6 +57,7 @@ func (s *Scanner) look(p []byte) error {
 	end := -1
 	switch i := bytes.Index(s.header[from:], blank); {
 	case headless(s.header):
+		s.blank = bytes.HasPrefix(s.header, crlf)
 		end = 0
 	case i >= 0:
 		end = from + i + len(blank)
@@ -81,6 +83,9 @@ func headless(content []byte) bool {
 
 // maxFirstLine is where a first line without an end is no longer thought to become a header field.
 const maxFirstLine = 64 << 10
+
+// BeginsBlank tells that the content begins with the empty line that ends a header without fields.
+func (s *Scanner) BeginsBlank() bool { return s.blank }
 
 // Size is the number of octets read.
 func (s *Scanner) Size() int64 { return s.size }
