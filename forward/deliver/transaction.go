@@ -109,9 +109,11 @@ func (t *task) talk(ctx context.Context, c *conn) error {
 			if ctx.Err() != nil && len(t.pending()) > 0 {
 				return context.Cause(ctx)
 			}
-			if e, ok := errors.AsType[*smtp.SMTPError](err); ok {
-				t.settle(c, t.pending(), *e)
+			e, ok := errors.AsType[*smtp.SMTPError](err)
+			if !ok {
+				e = temporary(smtp.EnhancedCode{4, 4, 2}, "%s: closed the connection", c.label)
 			}
+			t.settle(c, t.pending(), *e)
 			break
 		}
 		t.settle(c, x.refusedAsTooMany(), x.tooMany)
