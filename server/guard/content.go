@@ -136,6 +136,9 @@ func (c *Conn) hangUp() {
 // so that none of it is taken for a command, and go-smtp gets the end of an empty one.
 func (c *Conn) finishContent() {
 	b := &c.body
+	if b.err == nil {
+		b.err = errNoContent // nothing that comes now can make it a message that was read
+	}
 	if b.chunked {
 		c.swallow()
 	} else {

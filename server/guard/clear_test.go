@@ -1,0 +1,176 @@
+package guard
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/emersion/go-smtp"
+)
+
+// checklist 1, 2, 3, 5, 8, 9, 20, 24, 25, 26, 27, 28, 30
+func TestClear(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &Guard{MaxMessageSize: 1000}, false, false)
+	k := r.clear()
+	reply := k.say("ehlo localhost", "250-mx.test\r\n250-")
+	if strings.Contains(reply, "AUTH") || !strings.Contains(reply, "250-SIZE 1000\r\n") || !strings.HasSuffix(reply, "250 STARTTLS\r\n") {
+		t.Errorf("EHLO in clear: %q", reply)
+	}
+	k.say("HELO x", "250 mx.test\r\n")
+	k.say("NOOP", "250 2.0.0")
+	k.say("RSET", "250 2.0.0")
+	for _, line := range []string{"MAIL FROM:<a@b>", "RCPT TO:<a@b>", "DATA", "BDAT 5", "AUTH PLAIN AGEAYg==", "VRFY x", "HELP", "WHAT"} {
+		k.say(line, "530 5.7.0 Must issue a STARTTLS command first")
+	}
+	k.say("STARTTLS x", "501 5.5.4")
+	k.say("STARTTLS", "220 2.0.0")
+	k = k.startTLS()
+	k.say("MAIL FROM:<a@b>", "503 5.5.1")
+	reply = k.say("EHLO x", "250-mx.test")
+	if !strings.Contains(reply, "AUTH PLAIN") || strings.Contains(reply, "STARTTLS") {
+		t.Errorf("EHLO in TLS: %q", reply)
+	}
+	k.say("STARTTLS", "503 5.5.1")
+	k.say("QUIT", "221 2.0.0")
+	k.wantEnd()
+
+	k = r.clear()
+	k.say("QUIT", "221 2.0.0")
+	k.wantEnd()
+	k = r.clear()
+	k.send("POST / HTTP/1.1\r\nHost: x\r\n\r\n")
+	k.wantEnd()
+}
+
+// checklist 31
+func TestStartTLSWithMoreIsRefused(t *testing.T) {
+	t.Parallel()
+	k := newRig(t, &Guard{}, false, false).clear()
+	k.send("STARTTLS\r\nNOOP\r\n")
+	k.want("554 5.5.1")
+	k.wantEnd()
+}
+
+// checklist 32
+func TestBrokenHandshakeCloses(t *testing.T) {
+	t.Parallel()
+	failed := make(chan error, 1)
+	k := newRig(t, &Guard{Hooks: Hooks{Handshake: func(_ *Conn, err error) { failed <- err }}}, false, false).clear()
+	k.say("STARTTLS", "220")
+	k.send("NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n")
+	rest, err := io.ReadAll(k.r)
+	if err != nil || strings.Contains(string(rest), "250") {
+		t.Errorf("got %q, %v after a broken handshake", rest, err)
+	}
+	if err := <-failed; err == nil {
+		t.Error("no error told")
+	}
+}
+
+// checklist 29
+func TestNoCertificate(t *testing.T) {
+	t.Parallel()
+	k := newRig(t, &Guard{TLS: func() *tls.Config { return nil }}, false, false).clear()
+	k.say("STARTTLS", "421 4.7.0")
+	k.wantEnd()
+}
+
+// checklist 36
+func TestImplicitTLS(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &Guard{}, true, false)
+	k := newClient(t, r.dial()).startTLS()
+	k.want("220 mx.test ESMTP")
+	k.say("EHLO x", "250-mx.test")
+	k.say("QUIT", "221")
+	k.wantEnd()
+}
+
+func TestClearHook(t *testing.T) {
+	t.Parallel()
+	g := &Guard{Hooks: Hooks{Clear: func(_ *Conn, verb string) *smtp.SMTPError {
+		if verb != "MAIL" {
+			return nil
+		}
+		return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 7, 0}, Message: "TLS failed before"}
+	}}}
+	k := newRig(t, g, false, false).clear()
+	k.say("MAIL FROM:<a@b>", "451 4.7.0 TLS failed before\r\n")
+	k.say("RCPT TO:<a@b>", "530 5.7.0")
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	refused := make(chan netip.Addr, 9)
+	r := newRig(t, &Guard{PerAddress: 1, MaxConnections: 2, Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+		Hooks: Hooks{Refused: func(a netip.Addr, _ *smtp.SMTPError) { refused <- a }}}, false, false)
+	proxied := func(header string) *client {
+		k := newClient(t, r.dial())
+		k.send(header)
+		return k
+	}
+	one := proxied("PROXY TCP6 2001:db8::1 ::1 5 25\r\n")
+	one.want("220")
+	two := proxied("PROXY TCP6 2001:db8::2 ::1 5 25\r\nEHLO early\r\n")
+	two.want("421 4.7.0 mx.test takes no more than 1 connections")
+	two.wantEnd()
+	if a := <-refused; a != netip.MustParseAddr("2001:db8::2") {
+		t.Errorf("refused %v", a)
+	}
+	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\x7f\x00\x00\x01\x00\x05\x00\x19"
+	three := proxied(v2)
+	three.want("220")
+	proxied("PROXY TCP4 192.0.2.2 127.0.0.1 5 25\r\n").want("421 4.7.0 mx.test serves 2")
+	<-refused
+	three.say("QUIT", "221")
+	three.wantEnd()
+	three.Close()
+	proxied("EHLO no header\r\n").wantEnd()
+}
+
+func TestStrangersProxyLine(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &Guard{}, false, false)
+	k := r.clear()
+	k.say("PROXY TCP4 192.0.2.2 127.0.0.1 5 25", "530 5.7.0")
+}
+
+func TestOrigin(t *testing.T) {
+	t.Parallel()
+	for addr, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1/32", "::ffff:192.0.2.1": "192.0.2.1/32", "2001:db8:1:2:3::4": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64",
+	} {
+		if got := origin(netip.MustParseAddr(addr)).String(); got != want {
+			t.Errorf("origin(%s) = %s, want %s", addr, got, want)
+		}
+	}
+	if origin(netip.Addr{}).IsValid() {
+		t.Error("no address has an origin")
+	}
+}
+
+type failing struct {
+	net.Listener
+	errs []error
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	err := f.errs[0]
+	f.errs = f.errs[1:]
+	return nil, err
+}
+
+func TestAcceptSurvivesFullTable(t *testing.T) {
+	t.Parallel()
+	full := &net.OpError{Op: "accept", Err: &net.OpError{Err: syscall.EMFILE}}
+	l := (&Guard{}).Listen(&failing{errs: []error{full, full, net.ErrClosed}}, false)
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
