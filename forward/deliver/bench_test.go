@@ -34,6 +34,9 @@ func sink(l net.Listener) {
 				switch {
 				case bytes.HasPrefix(line, []byte("EHLO")):
 					io.WriteString(nc, "250-x\r\n250 PIPELINING\r\n")
+				case bytes.HasPrefix(line, []byte("QUIT")):
+					io.WriteString(nc, "221 bye\r\n")
+					return
 				case bytes.HasPrefix(line, []byte("DATA")):
 					io.WriteString(nc, "250 ok\r\n250 ok\r\n354 go\r\n")
 					for !bytes.Equal(line, []byte(finalDot)) {

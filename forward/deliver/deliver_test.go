@@ -64,6 +64,7 @@ func TestStages(t *testing.T) {
 		{"data refused", map[string]string{"DATA": "451 4.3.0 disk\r\n"}, []int{451, 451}},
 		{"data taken for a command", map[string]string{"DATA": "250 ok\r\n"}, []int{451, 451}},
 		{"421 at data", map[string]string{"DATA": "421 going\r\nclose"}, []int{421, 421}},
+		{"refused amid the content", map[string]string{"DATA": "354 go\r\n552 5.3.4 too large\r\nclose"}, []int{552, 552}},
 		{"dot refused", map[string]string{".": "554 5.6.0 spam\r\n"}, []int{554, 554}},
 		{"421 at the dot", map[string]string{".": "421 going\r\nclose"}, []int{421, 421}},
 		{"garbage at mail", map[string]string{"MAIL": "HTTP/1.1 200 OK\r\n"}, []int{451, 451}},
@@ -188,6 +189,23 @@ func TestRelayLogin(t *testing.T) {
 	}
 }
 
+// checklist 94: also a hop that is set up wrongly never gets the login without verified TLS.
+func TestLoginIsNeverSentUnverified(t *testing.T) {
+	for _, mode := range []route.TLSMode{route.Opportunistic, route.Clear} {
+		for _, p := range []*peer{{ehlo: []string{"AUTH PLAIN"}}, {tls: self, ehlo: []string{"STARTTLS", "AUTH PLAIN"}}} {
+			hop := relay
+			hop.TLS = mode
+			bubble(t, p, func(t *testing.T, d *Deliverer) {
+				rs, err := d.Deliver(t.Context(), hop, message("a@x"))
+				deferred(t, rs, err, "not sent without verified TLS")
+			})
+			if len(p.said("AUTH"))+len(p.said("MAIL")) > 0 {
+				t.Errorf("%v: %q", mode, p.commands)
+			}
+		}
+	}
+}
+
 // A relay that wants a login at MAIL is a fault of the set-up, not of the mail.
 func TestRelayWantsLogin(t *testing.T) {
 	hop := relay
@@ -240,6 +258,21 @@ func TestOpportunisticTLS(t *testing.T) {
 	})
 	if broken.conns != 4 { // the first delivery has two, the second remembers, the third must not go on in clear
 		t.Errorf("%d connections, want 4", broken.conns)
+	}
+}
+
+// An operator who says tls=none has none, whatever the hop offers.
+func TestClear(t *testing.T) {
+	hop := relay
+	hop.User, hop.TLS = "", route.Clear
+	p := &peer{ehlo: []string{"STARTTLS"}}
+	bubble(t, p, func(t *testing.T, d *Deliverer) {
+		if rs, err := d.Deliver(t.Context(), hop, message("a@x")); err != nil || rs[0].Reply.Code != 250 {
+			t.Error(rs, err)
+		}
+	})
+	if len(p.said("STARTTLS")) > 0 {
+		t.Errorf("%q", p.commands)
 	}
 }
 
