@@ -1,0 +1,276 @@
+package auth
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/rs/zerolog"
+	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/text/secure/precis"
+)
+
+// What an Authenticator's zero fields mean.
+const (
+	standardDeadline = 10 * time.Second // swaks gives up after 30 s
+	standardWaiting  = 1024
+	standardVerified = 1 << 16
+	verifiedFor      = 24 * time.Hour
+)
+
+// MaxPassword is how many octets of a password bcrypt looks at; longer ones are refused, or their end would not count.
+const MaxPassword = 72
+
+const (
+	maxName   = 255 // octets of a user name
+	maxLogins = 64  // secrets of one account that are tried
+)
+
+// Authenticator verifies credentials. Its fields must not change once Begin was called; its methods may be called at the same time.
+type Authenticator struct {
+	Store         Store // required
+	Log           zerolog.Logger
+	Deadline      time.Duration // for the store's answer; 0 is 10 s
+	Verifications int           // bcrypt runs at the same time; 0 is GOMAXPROCS
+	Waiting       int           // logins that may wait for their run; 0 is 1024
+
+	once     sync.Once
+	running  chan struct{} // holds Verifications tokens
+	waiting  chan struct{} // holds Waiting tokens
+	key      [32]byte      // of the cache and of the choice of dummies
+	verified *lru.Cache[[sha256.Size]byte, time.Time]
+	throttle throttle
+	dummies  dummies
+}
+
+func (a *Authenticator) prepare() {
+	verifications, waiting := a.Verifications, a.Waiting
+	if verifications == 0 {
+		verifications = runtime.GOMAXPROCS(0)
+	}
+	if waiting == 0 {
+		waiting = standardWaiting
+	}
+	a.running = make(chan struct{}, verifications)
+	a.waiting = make(chan struct{}, waiting+verifications)
+	rand.Read(a.key[:])
+	a.verified = newCache[[sha256.Size]byte, time.Time](standardVerified)
+	a.throttle.prepare()
+}
+
+func newCache[K comparable, V any](size int) *lru.Cache[K, V] {
+	c, err := lru.New[K, V](size)
+	if err != nil {
+		panic(err) // the size is a constant above 0
+	}
+	return c
+}
+
+// Mechanisms are those that Begin knows. LOGIN is for clients that know nothing else.
+func (a *Authenticator) Mechanisms() []string { return []string{sasl.Plain, sasl.Login} }
+
+// Begin starts one exchange. What Next returns as error is the reply: 535 5.7.8 for credentials that are wrong, whichever part
+// of them; 454 4.7.0 if that could not be found out; 501 5.5.2 for a malformed response. ok is called once, on success.
+// ctx ends the exchange and whatever it waits for. The error of Begin is 504 5.5.4, the mechanism is not known.
+func (a *Authenticator) Begin(ctx context.Context, mechanism string, peer Peer, ok func(Account)) (sasl.Server, error) {
+	a.once.Do(a.prepare)
+	try := func(authzid, user string, password []byte) error {
+		account, err := a.verify(ctx, peer, authzid, user, password)
+		if err == nil {
+			ok(account)
+		}
+		return err
+	}
+	switch strings.ToUpper(mechanism) {
+	case sasl.Plain:
+		return &plain{try: try}, nil
+	case sasl.Login:
+		return &login{try: try}, nil
+	}
+	return nil, &smtp.SMTPError{Code: 504, EnhancedCode: smtp.EnhancedCode{5, 5, 4},
+		Message: "This mechanism is not known here; use AUTH PLAIN or AUTH LOGIN"}
+}
+
+func errWrong() *smtp.SMTPError {
+	return &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: "Wrong user name or password"}
+}
+
+func errUnavailable(words string) *smtp.SMTPError {
+	return &smtp.SMTPError{Code: 454, EnhancedCode: smtp.EnhancedCode{4, 7, 0}, Message: words}
+}
+
+// FoldName is the form in which user names are compared and stored (RFC 8265 §3.3, UsernameCaseMapped).
+// It fails for what cannot be a user name.
+func FoldName(name string) (string, error) {
+	if name == "" || len(name) > maxName {
+		return "", errors.New("a user name has 1 to 255 octets")
+	}
+	folded, err := precis.UsernameCaseMapped.CompareKey(name)
+	if err != nil {
+		return "", errors.New("a user name consists of letters, digits and signs, without blanks")
+	}
+	return folded, nil
+}
+
+// verify is the whole decision about one pair of credentials.
+func (a *Authenticator) verify(ctx context.Context, peer Peer, authzid, user string, password []byte) (Account, error) {
+	name, err := FoldName(user)
+	possible := err == nil && len(password) > 0 && len(password) <= MaxPassword && !slices.Contains(password, 0)
+	if authzid != "" { // RFC 4616 §2: to act as somebody else is not allowed to anyone
+		other, err := FoldName(authzid)
+		possible = possible && err == nil && other == name
+	}
+	var logins []Login
+	if possible {
+		if logins, err = a.logins(ctx, name); err != nil {
+			return Account{}, err
+		}
+	}
+	for _, l := range logins {
+		// Who is known to have the right password does not wait, however many others guess from the same address.
+		if until, ok := a.verified.Get(a.cacheKey(name, password, l.Hash)); ok && time.Now().Before(until) {
+			return l.Account, nil
+		}
+	}
+	done, err := a.throttle.enter(ctx, peer.Addr, name)
+	if err != nil {
+		return Account{}, err
+	}
+	found, err := a.compare(ctx, name, password, logins)
+	switch {
+	case err != nil:
+		done(undecided)
+		return Account{}, err
+	case found == nil:
+		done(wrong)
+		return Account{}, errWrong()
+	}
+	done(right)
+	a.verified.Add(a.cacheKey(name, password, found.Hash), time.Now().Add(verifiedFor))
+	return found.Account, nil
+}
+
+// logins asks the store.
+func (a *Authenticator) logins(ctx context.Context, name string) ([]Login, error) {
+	deadline := a.Deadline
+	if deadline == 0 {
+		deadline = standardDeadline
+	}
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	type answer struct {
+		logins []Login
+		err    error
+	}
+	answers := make(chan answer, 1)
+	go func() { // ends with ctx, or with the store; a store that ignores ctx must not hold up the client
+		logins, err := a.Store.Logins(ctx, name)
+		answers <- answer{logins, err}
+	}()
+	var got answer
+	select {
+	case got = <-answers:
+	case <-ctx.Done():
+		got.err = ctx.Err()
+	}
+	if got.err != nil {
+		a.Log.Error().Err(got.err).Msg("the accounts cannot be read; clients are told to try again")
+		return nil, errUnavailable("The accounts cannot be read at the moment; keep the message and try again")
+	}
+	return got.logins[:min(len(got.logins), maxLogins)], nil
+}
+
+// compare runs bcrypt for each login, or once for nobody, so that a name that does not exist takes as long as one that does.
+func (a *Authenticator) compare(ctx context.Context, name string, password []byte, logins []Login) (*Login, error) {
+	select {
+	case a.waiting <- struct{}{}:
+		defer func() { <-a.waiting }()
+	default:
+		return nil, errUnavailable("Too many logins at the same time; keep the message and try again")
+	}
+	select {
+	case a.running <- struct{}{}:
+		defer func() { <-a.running }()
+	case <-ctx.Done():
+		return nil, errUnavailable("The login took too long; keep the message and try again")
+	}
+	if len(logins) == 0 {
+		bcrypt.CompareHashAndPassword(a.dummies.hash(a.key[:], name), password[:min(len(password), MaxPassword)])
+		return nil, nil
+	}
+	for i := range logins {
+		a.dummies.saw(logins[i].Hash)
+		if bcrypt.CompareHashAndPassword(logins[i].Hash, password) == nil {
+			return &logins[i], nil
+		}
+	}
+	return nil, nil
+}
+
+// cacheKey stands for credentials that were verified against hash: another hash makes another key.
+func (a *Authenticator) cacheKey(name string, password, hash []byte) (key [sha256.Size]byte) {
+	mac := hmac.New(sha256.New, a.key[:])
+	for _, part := range [][]byte{[]byte(name), password, hash} {
+		var length [8]byte
+		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+		mac.Write(length[:])
+		mac.Write(part)
+	}
+	mac.Sum(key[:0])
+	return key
+}
+
+// dummies are hashes of no password, one for each cost that real accounts have.
+type dummies struct {
+	mu     sync.Mutex
+	costs  []int // seen, ascending
+	hashes map[int][]byte
+}
+
+func (d *dummies) saw(hash []byte) {
+	cost, err := bcrypt.Cost(hash)
+	if err != nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i, found := slices.BinarySearch(d.costs, cost); !found {
+		d.costs = slices.Insert(d.costs, i, cost)
+	}
+}
+
+// hash is always the same for a name, as a real account's would be.
+func (d *dummies) hash(key []byte, name string) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("dummy " + name))
+	choice := binary.BigEndian.Uint64(mac.Sum(nil))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	cost := ChosenCost
+	if len(d.costs) > 0 {
+		cost = d.costs[choice%uint64(len(d.costs))]
+	}
+	if h, ok := d.hashes[cost]; ok {
+		return h
+	}
+	h, err := bcrypt.GenerateFromPassword([]byte("nobody"), cost)
+	if err != nil {
+		panic(err) // the password is short and the cost was one of bcrypt's
+	}
+	if d.hashes == nil {
+		d.hashes = map[int][]byte{}
+	}
+	d.hashes[cost] = h
+	return h
+}

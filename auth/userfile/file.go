@@ -1,0 +1,144 @@
+package userfile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/seed-1397b510/smarthost/auth"
+)
+
+const (
+	lookEvery = time.Second // how often a lookup looks whether the file has changed
+	maxFile   = 64 << 20    // octets; half a million accounts
+)
+
+// File is an [auth.Store] of the file at Path. Its methods may be called at the same time.
+type File struct {
+	Path string // required
+	Log  zerolog.Logger
+
+	mu     sync.Mutex
+	logins map[string][]auth.Login // nil until the file was read once
+	looked time.Time
+	seen   string // what the file looked like when it was read, or failed to be
+	err    error  // of the last reading
+}
+
+// Logins returns the logins of the account. It fails only if the file has never been readable.
+func (f *File) Logins(_ context.Context, name string) ([]auth.Login, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now := time.Now(); f.logins == nil || now.Sub(f.looked) >= lookEvery {
+		f.looked = now
+		if f.seen == "" || f.look() != f.seen {
+			f.read()
+		}
+	}
+	if f.logins == nil {
+		return nil, f.err
+	}
+	return f.logins[name], nil
+}
+
+// Reload reads the file now. On an error, which is returned and logged, the accounts stay as they were.
+func (f *File) Reload() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.read()
+	return f.err
+}
+
+// look describes the file as it is now; it changes when the file does, also by a swapped symbolic link.
+func (f *File) look() string {
+	st, err := os.Stat(f.Path)
+	if err != nil {
+		return err.Error()
+	}
+	var inode uint64
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		inode = sys.Ino
+	}
+	return fmt.Sprint(st.ModTime().UnixNano(), st.Size(), inode)
+}
+
+// read takes the file over, damaged lines aside. Each state of the file is reported once.
+func (f *File) read() {
+	f.seen = f.look()
+	text, err := readBounded(f.Path)
+	f.err = err
+	if err != nil {
+		f.Log.Error().Err(err).Bool("old_in_force", f.logins != nil).Msg("the accounts cannot be read")
+		return
+	}
+	if st, err := os.Stat(f.Path); err == nil && st.Mode().Perm()&0o004 != 0 {
+		f.Log.Warn().Str("file", f.Path).Msg("everybody on this machine can read the accounts; chmod 600 keeps the password hashes to the server")
+	}
+	logins, faults := parse(f.Path, text)
+	for _, fault := range faults {
+		f.Log.Error().Err(fault).Msg("a damaged line of the accounts is left out")
+	}
+	f.logins = logins
+	f.Log.Info().Str("file", f.Path).Int("accounts", len(logins)).Int("damaged", len(faults)).Msg("accounts read")
+}
+
+func readBounded(path string) ([]byte, error) {
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		err = fmt.Errorf("%s is larger than %d MiB", path, maxFile>>20)
+	}
+	return text, err
+}
+
+// parse reads all lines. Each fault names file and line.
+func parse(path string, text []byte) (map[string][]auth.Login, []error) {
+	logins := map[string][]auth.Login{}
+	var faults []error
+	for i, line := range bytes.Split(text, []byte("\n")) {
+		content := strings.TrimRight(string(line), "\r \t")
+		if content == "" || content[0] == '#' {
+			continue
+		}
+		l, err := parseLine(content)
+		if err == nil {
+			for _, other := range logins[l.Name] {
+				if other.Device == l.Device {
+					err = errors.New("the account has this device already, or two lines without one")
+				}
+			}
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s:%d: %w", path, i+1, err))
+			continue
+		}
+		logins[l.Name] = append(logins[l.Name], l)
+	}
+	return logins, faults
+}
+
+// Read returns all accounts of a file, and a fault for each damaged line. A file that is not there holds none.
+func Read(path string) (map[string][]auth.Login, []error, error) {
+	text, err := readBounded(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	logins, faults := parse(path, text)
+	return logins, faults, nil
+}

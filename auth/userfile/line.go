@@ -1,0 +1,112 @@
+package userfile
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/seed-1397b510/smarthost/auth"
+)
+
+var (
+	deviceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	className  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+)
+
+// parseLine reads one line that is neither empty nor a comment. Its errors never repeat the hash.
+func parseLine(line string) (auth.Login, error) {
+	name, rest, ok := strings.Cut(line, ":")
+	if !ok {
+		return auth.Login{}, errors.New("has no colon; a line is name:hash or name:hash:attributes")
+	}
+	folded, err := auth.FoldName(name)
+	if err != nil {
+		return auth.Login{}, err
+	}
+	hash, attributes, _ := strings.Cut(rest, ":")
+	if err := checkHash(hash); err != nil {
+		return auth.Login{}, err
+	}
+	l := auth.Login{Account: auth.Account{Name: folded}, Hash: []byte(hash)}
+	for _, word := range strings.Fields(attributes) {
+		if err := setAttribute(&l.Account, word); err != nil {
+			return auth.Login{}, err
+		}
+	}
+	return l, nil
+}
+
+func checkHash(hash string) error {
+	if !strings.HasPrefix(hash, "$2a$") && !strings.HasPrefix(hash, "$2b$") && !strings.HasPrefix(hash, "$2y$") || len(hash) != 60 {
+		return errors.New("its password hash is not bcrypt; write it with htpasswd -B or smarthost user passwd")
+	}
+	if strings.Trim(hash[7:], "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") != "" {
+		return errors.New("its bcrypt hash is damaged; write it anew with smarthost user passwd")
+	}
+	if _, err := bcrypt.Cost([]byte(hash)); err != nil {
+		return errors.New("its bcrypt hash is damaged; write it anew with smarthost user passwd")
+	}
+	return nil
+}
+
+func setAttribute(a *auth.Account, word string) error {
+	key, value, ok := strings.Cut(word, "=")
+	if !ok {
+		return fmt.Errorf("%q is no attribute; there are sender=, class= and device=", word)
+	}
+	switch key {
+	case "sender":
+		if err := CheckSender(value); err != nil {
+			return err
+		}
+		a.Senders = append(a.Senders, value)
+	case "class":
+		if !className.MatchString(value) {
+			return fmt.Errorf("%q is not the name of a class: lower case letters, digits, - and _", value)
+		}
+		a.Class = value
+	case "device":
+		if !deviceName.MatchString(value) {
+			return fmt.Errorf("%q is not the name of a device: letters, digits, dot, - and _", value)
+		}
+		a.Device = value
+	default:
+		return fmt.Errorf("there is no attribute %q; there are sender=, class= and device=", key)
+	}
+	return nil
+}
+
+// CheckSender tells what is wrong with a pattern of addresses: "a@b", "*@b", "a+*@b" or "*".
+func CheckSender(pattern string) error {
+	if pattern == "*" {
+		return nil
+	}
+	i := strings.LastIndexByte(pattern, '@')
+	if i < 1 || i == len(pattern)-1 || strings.Contains(pattern[i:], "*") || strings.Count(pattern, "*") > 1 ||
+		strings.ContainsAny(pattern, " \t\r\n\"<>") {
+		return fmt.Errorf(`%q is not a sender; it is an address, "*@example.org" for all of a domain, or "*" for any`, pattern)
+	}
+	return nil
+}
+
+// format is the line that parseLine reads as l.
+func format(l auth.Login) string {
+	line := l.Name + ":" + string(l.Hash)
+	var words []string
+	if l.Device != "" {
+		words = append(words, "device="+l.Device)
+	}
+	if l.Class != "" {
+		words = append(words, "class="+l.Class)
+	}
+	for _, s := range l.Senders {
+		words = append(words, "sender="+s)
+	}
+	if len(words) > 0 {
+		line += ":" + strings.Join(words, " ")
+	}
+	return line
+}

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/seed-1397b510/smarthost/auth"
+	"github.com/seed-1397b510/smarthost/auth/userfile"
+)
+
+const userHelp = `smarthost user looks after the accounts file. A running server sees every change within a second.
+
+    smarthost user add NAME [--sender PATTERN]… [--class NAME] [--device NAME] [--password-stdin]
+    smarthost user passwd NAME [--device NAME] [--password-stdin]
+    smarthost user list [--json]
+    smarthost user show NAME
+    smarthost user remove NAME [--device NAME]
+
+Without --password-stdin a password is generated and printed, this once. PATTERN is an address that the account may
+send as: "alice@example.org", "*@example.org" or "*"; an account without one may send as its own name, if that is an
+address. CLASS names the limits ([limits.CLASS] in the config). An account can have several devices, each with a
+password of its own.
+
+Examples:
+    smarthost user add alice --sender alice@example.org
+    echo "$PASSWORD" | smarthost user add printer --sender printer@example.org --password-stdin
+    smarthost user add alice --device laptop --sender alice@example.org
+    smarthost user passwd alice
+    smarthost user remove alice
+`
+
+// userFlags are the flags of all subcommands; each takes the ones it knows.
+type userFlags struct {
+	config        *string
+	senders       []string
+	class, device string
+	passwordStdin bool
+	json          bool
+}
+
+func userCommand(env *environment, args []string) error {
+	fs := newFlags(env, "user", userHelp)
+	f := &userFlags{config: commonFlags(fs)}
+	fs.Func("sender", "an address that the account may send as", func(s string) error {
+		f.senders = append(f.senders, s)
+		return userfile.CheckSender(s)
+	})
+	fs.StringVar(&f.class, "class", "", "the limits that apply")
+	fs.StringVar(&f.device, "device", "", "the device that has this password")
+	fs.BoolVar(&f.passwordStdin, "password-stdin", false, "read the password from standard input")
+	fs.BoolVar(&f.json, "json", false, "print JSON")
+	args, err := parseFlags(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		return usageError("user: which? add, passwd, list, show or remove (see smarthost user --help)")
+	}
+	word, args := args[0], args[1:]
+	sub, ok := map[string]struct {
+		flags string
+		named bool
+		run   func(*environment, *Config, string, *userFlags) error
+	}{
+		"add":    {"sender class device password-stdin", true, userAdd},
+		"passwd": {"device password-stdin", true, userPasswd},
+		"list":   {"json", false, userList},
+		"show":   {"json", true, userShow},
+		"remove": {"device", true, userRemove},
+	}[word]
+	switch {
+	case !ok:
+		return usageError(fmt.Sprintf("user: no such subcommand: %q (see smarthost user --help)", word))
+	case sub.named && len(args) != 1:
+		return usageError(fmt.Sprintf("user %s takes one name (see smarthost user --help)", word))
+	case !sub.named && len(args) != 0:
+		return usageError(fmt.Sprintf("user %s takes no name (see smarthost user --help)", word))
+	}
+	var foreign []string
+	fs.Visit(func(set *flag.Flag) {
+		if set.Name != "config" && !slices.Contains(strings.Fields(sub.flags), set.Name) {
+			foreign = append(foreign, "--"+set.Name)
+		}
+	})
+	if len(foreign) > 0 {
+		return usageError(fmt.Sprintf("user %s does not take %s (see smarthost user --help)", word, strings.Join(foreign, ", ")))
+	}
+	c, err := loadConfig(env, *f.config)
+	if err != nil {
+		return err
+	}
+	name := ""
+	if sub.named {
+		if name, err = auth.FoldName(args[0]); err != nil {
+			return usageError(fmt.Sprintf("user %s: %q: %v", word, args[0], err))
+		}
+	}
+	return sub.run(env, c, name, f)
+}
+
+func userAdd(env *environment, c *Config, name string, f *userFlags) error {
+	if _, ok := c.Limits[f.class]; f.class != "" && !ok {
+		return usageError(fmt.Sprintf("user add: the config has no class of limits %q; it has %s", f.class, strings.Join(slices.Sorted(maps.Keys(c.Limits)), ", ")))
+	}
+	secret, hash, err := newPassword(env, f)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(c.userFile()), 0o700); err != nil {
+		return err
+	}
+	account := auth.Account{Name: name, Device: f.device, Class: f.class, Senders: f.senders}
+	if err := userfile.Add(c.userFile(), auth.Login{Account: account, Hash: hash}); err != nil {
+		if errors.Is(err, userfile.ErrExists) {
+			return fmt.Errorf("%s is in %s already; smarthost user passwd %s gives it a new password, --device NAME adds a device", describe(name, f.device), c.userFile(), name)
+		}
+		return fmt.Errorf("add %s: %w", name, err)
+	}
+	fmt.Fprintf(env.Stdout, "added %s; it may send as %s\n", describe(name, f.device), sendersText(account))
+	printSecret(env.Stdout, secret)
+	return nil
+}
+
+func userPasswd(env *environment, c *Config, name string, f *userFlags) error {
+	if err := mustExist(c, name, f.device); err != nil {
+		return err
+	}
+	secret, hash, err := newPassword(env, f)
+	if err != nil {
+		return err
+	}
+	if err := userfile.SetHash(c.userFile(), name, f.device, hash); err != nil {
+		return fmt.Errorf("change the password of %s: %w", name, err)
+	}
+	fmt.Fprintf(env.Stdout, "%s has a new password; the old one is good for nothing from now on\n", describe(name, f.device))
+	printSecret(env.Stdout, secret)
+	return nil
+}
+
+func userRemove(env *environment, c *Config, name string, f *userFlags) error {
+	err := userfile.Remove(c.userFile(), name, f.device)
+	if errors.Is(err, userfile.ErrNotFound) {
+		return mustExist(c, name, f.device)
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	fmt.Fprintf(env.Stdout, "removed %s; mail that it has sent stays in the queue\n", describe(name, f.device))
+	return nil
+}
+
+// listed is a login as list and show print it.
+type listed struct {
+	Name    string   `json:"name"`
+	Device  string   `json:"device,omitempty"`
+	Class   string   `json:"class"`
+	Senders []string `json:"senders"`
+}
+
+func userList(env *environment, c *Config, _ string, f *userFlags) error {
+	logins, err := readUsers(env, c)
+	if err != nil {
+		return err
+	}
+	var all []auth.Login
+	for _, name := range slices.Sorted(maps.Keys(logins)) {
+		all = append(all, logins[name]...)
+	}
+	if len(all) == 0 && !f.json {
+		fmt.Fprintf(env.Stdout, "there are no accounts in %s; smarthost user add NAME makes one\n", c.userFile())
+		return nil
+	}
+	return printLogins(env.Stdout, all, f.json)
+}
+
+func userShow(env *environment, c *Config, name string, f *userFlags) error {
+	logins, err := readUsers(env, c)
+	if err != nil {
+		return err
+	}
+	if len(logins[name]) == 0 {
+		return noSuchAccount(c, logins, name)
+	}
+	return printLogins(env.Stdout, logins[name], f.json)
+}
+
+func printLogins(w io.Writer, all []auth.Login, asJSON bool) error {
+	list := make([]listed, len(all))
+	for i, l := range all {
+		list[i] = listed{l.Name, l.Device, l.Class, l.Senders}
+		if list[i].Class == "" {
+			list[i].Class = "default"
+		}
+	}
+	if asJSON {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(list)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tDEVICE\tLIMITS\tMAY SEND AS")
+	for i, l := range list {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", l.Name, l.Device, l.Class, sendersText(all[i].Account))
+	}
+	return table.Flush()
+}
+
+// readUsers reads the file and says on standard error which lines are damaged.
+func readUsers(env *environment, c *Config) (map[string][]auth.Login, error) {
+	logins, faults, err := userfile.Read(c.userFile())
+	if err != nil {
+		return nil, fmt.Errorf("read the accounts: %w", err)
+	}
+	for _, fault := range faults {
+		fmt.Fprintf(env.Stderr, "smarthost: damaged line, left out: %v\n", fault)
+	}
+	return logins, nil
+}
+
+func mustExist(c *Config, name, device string) error {
+	logins, _, err := userfile.Read(c.userFile())
+	if err != nil {
+		return fmt.Errorf("read the accounts: %w", err)
+	}
+	of := logins[name]
+	if len(of) == 0 {
+		return noSuchAccount(c, logins, name)
+	}
+	var devices []string
+	for _, l := range of {
+		if l.Device == device {
+			return nil
+		}
+		devices = append(devices, fmt.Sprintf("%q", l.Device))
+	}
+	return fmt.Errorf("%s has no device %q; it has %s (--device NAME chooses one)", name, device, strings.Join(devices, ", "))
+}
+
+func noSuchAccount(c *Config, logins map[string][]auth.Login, name string) error {
+	near := ""
+	for _, other := range slices.Sorted(maps.Keys(logins)) {
+		if distance(name, other) <= 2 {
+			near = fmt.Sprintf("; did you mean %s?", other)
+			break
+		}
+	}
+	return fmt.Errorf("there is no account %s in %s%s", name, c.userFile(), near)
+}
+
+// newPassword reads one from standard input, or makes one and returns it to be shown.
+func newPassword(env *environment, f *userFlags) (shown string, hash []byte, err error) {
+	if !f.passwordStdin {
+		shown = auth.NewSecret()
+		hash, err = auth.HashPassword([]byte(shown), true)
+		return shown, hash, err
+	}
+	line, err := bufio.NewReader(io.LimitReader(env.Stdin, 4096)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return "", nil, fmt.Errorf("read the password: %w", err)
+	}
+	hash, err = auth.HashPassword([]byte(strings.TrimRight(line, "\r\n")), false)
+	if err != nil {
+		return "", nil, usageError(err.Error())
+	}
+	return "", hash, nil
+}
+
+func printSecret(w io.Writer, secret string) {
+	if secret != "" {
+		fmt.Fprintf(w, "password: %s\n(shown this once; it goes into the mail program's configuration)\n", secret)
+	}
+}
+
+func describe(name, device string) string {
+	if device == "" {
+		return name
+	}
+	return name + ", device " + device
+}
+
+func sendersText(a auth.Account) string {
+	switch {
+	case slices.Contains(a.Senders, "*"):
+		return "any address"
+	case len(a.Senders) > 0:
+		return strings.Join(a.Senders, ", ")
+	case strings.Contains(a.Name, "@"):
+		return a.Name
+	}
+	return "nobody yet (--sender gives it an address)"
+}
