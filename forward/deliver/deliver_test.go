@@ -454,6 +454,20 @@ func TestContextEnds(t *testing.T) {
 	}
 }
 
+// What was delivered before ctx ended is reported, so that it is not sent again.
+func TestContextEndsBetweenTransactions(t *testing.T) {
+	p := &peer{ehlo: []string{"LIMITS RCPTMAX=1"}, answer: map[string]string{"RCPT TO:<b": "hang"}}
+	bubble(t, p, func(t *testing.T, d *Deliverer) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		rs, err := d.Deliver(ctx, mx, message("a@x", "b@x"))
+		if len(rs) != 1 || rs[0].Address != "a@x" || rs[0].Reply.Code != 250 || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != time.Second {
+			t.Errorf("%v %v after %v", rs, err, time.Since(begin))
+		}
+	})
+}
+
 // Content that cannot be read is never delivered in part.
 func TestContentBreaks(t *testing.T) {
 	p := &peer{ehlo: pipe}

@@ -73,7 +73,11 @@ func TestDialTriesAll(t *testing.T) {
 		}}
 		hop := mx
 		hop.Addrs = addrs("192.0.2.1", "192.0.2.2", "2001:db8::1")
+		begin := time.Now()
 		rs, err := d.Deliver(t.Context(), hop, message("a@x"))
+		if time.Since(begin) != 0 {
+			t.Error("the next address waited though the last had failed")
+		}
 		deferred(t, rs, err, "mx.example:25: connect: connection lost")
 		if n != 3 {
 			t.Errorf("%d addresses tried", n)

@@ -310,7 +310,6 @@ func (x *transaction) data(ctx context.Context, pipelining, begun bool) error {
 		}
 		return nil
 	}
-	c.dot(false)
 	defer c.dot(false)
 	if err := x.content(ctx); err != nil {
 		c.over = true
