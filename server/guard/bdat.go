@@ -14,7 +14,8 @@ func (c *Conn) bdat(arg []byte) {
 	}
 	switch {
 	case c.rcpts > 0:
-		c.body.chunked = true
+		b := &c.body
+		*b = body{chunked: true, chunk: b.chunk, left: b.left, last: b.last}
 		c.hand(verbBDAT, append(c.line(), "DATA"...))
 		return
 	case c.tooMuch(c.body.left):

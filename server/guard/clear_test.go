@@ -132,6 +132,7 @@ func TestLimits(t *testing.T) {
 	three.wantEnd()
 	three.Close()
 	proxied("EHLO no header\r\n").wantEnd()
+	proxied("PROXY UNKNOWN\r\n").say("NOOP", "220")
 }
 
 func TestStrangersProxyLine(t *testing.T) {

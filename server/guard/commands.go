@@ -110,11 +110,13 @@ func (c *Conn) judge(line []byte, fault lineFault) bool {
 		reply = replyControl
 	case lineLong:
 		reply = replyLong
+	case lineLongAuth:
+		reply = replyLongAuth
 	default:
 		switch v, _ := splitVerb(line); v {
 		case verbEHLO, verbHELO, verbMAIL, verbRCPT:
 		default:
-			if !isASCII(string(line)) {
+			if !isASCII(line) {
 				reply = replyControl
 			}
 		}
@@ -123,7 +125,7 @@ func (c *Conn) judge(line []byte, fault lineFault) bool {
 	case reply == "":
 		return true
 	case c.sasl:
-		c.cancelSASL(fault == lineLong)
+		c.cancelSASL(fault == lineLongAuth)
 	case !c.tooBad():
 		c.say(reply)
 	}

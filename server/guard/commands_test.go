@@ -122,6 +122,8 @@ func TestDialogues(t *testing.T) {
 			RCPT TO:<a@b> ORCPT=rfc822;a+0Ab -> 501 5.5.4
 			RCPT TO:<a@b> ORCPT=rfc822;` + strings.Repeat("a", 500) + ` -> 501 5.5.4
 			RCPT TO:<a@b> SIZE=1 -> 555 5.5.4
+			RCPT TO:<a@b> ORCPT=utf-8;a NOTIFY=NEVER -> 501 5.5.4
+			RCPT TO:<a@b> ORCPT=utf-8;é@b -> 250 2.1.5
 			RCPT TO:<a@b> NOTIFY=success,FAILURE ORCPT=rfc822;a+2Bb@c -> 250 2.1.5
 			RCPT TO:<` + long[1:] + `@b> -> 250 2.1.5
 			RCPT TO:<Postmaster> -> 250 2.1.5
@@ -142,7 +144,7 @@ func TestDialogues(t *testing.T) {
 					continue
 				}
 				sent = strings.TrimSuffix(sent, " ")
-				for from, to := range map[string]string{`␠`: " ", `\x01`: "\x01", `\x7f`: "\x7f", `\xe9`: "\xe9", `\xff`: "\xff"} {
+				for from, to := range map[string]string{`␠`: " ", `\x01`: "\x01", `\x7f`: "\x7f", `\xe9`: "\xe9", `\xff`: "\xff", `\u00a0`: "\u00a0"} {
 					sent, want = strings.ReplaceAll(sent, from, to), strings.ReplaceAll(want, from, to)
 				}
 				reply := k.say(sent, want)
@@ -201,7 +203,9 @@ func TestLineLimits(t *testing.T) {
 	k.say("NOOP "+strings.Repeat("x", 505), "250")
 	k.say("NOOP "+strings.Repeat("x", 506), "500 5.5.2")
 	k.say("AUTH PLAIN "+strings.Repeat("AAAA", 3068), "454")
-	k.say("AUTH PLAIN "+strings.Repeat("AAAA", 3070), "500 5.5")
+	k.say("AUTH PLAIN "+strings.Repeat("AAAA", 3070), "500 5.5.6")
+	k.say("AUTH PLAIN "+strings.Repeat("AAAA", 9000), "500 5.5.6")
+	k.say("RSET", "250")
 	k.say("AUTH PLAIN", "334 ")
 	k.say(strings.Repeat("AAAA", 3073), "500 5.5.6")
 	k.say("NOOP "+strings.Repeat("MAIL FROM:<a@b> ", 5000), "500 5.5.2")
@@ -268,6 +272,13 @@ func TestOctetByOctet(t *testing.T) {
 	if _, _, msgs := r.b.got(); len(msgs) != 1 || msgs[0] != ".x\r\n" {
 		t.Errorf("got %q", msgs)
 	}
+}
+
+func TestPanicOfSessionEndsTheConnection(t *testing.T) {
+	t.Parallel()
+	k := newRig(t, &Guard{}, false, false).hello()
+	k.say("MAIL FROM:<panic@x>", "421 4.0.0")
+	k.wantEnd()
 }
 
 func TestRequireTLS(t *testing.T) {

@@ -65,6 +65,7 @@ type Conn struct {
 	waiting  bool // for the client, where Drain may interrupt
 	draining bool
 	closed   bool
+	until    time.Time // the deadline of what is read
 
 	counted bool         // guarded by the Guard's mu
 	origin  netip.Prefix // the same
@@ -75,6 +76,7 @@ type Conn struct {
 	in        *buffer // nil while there is nothing
 	one       [1]byte
 	swallowed int  // octets of a line that is too long
+	longAuth  bool // which is one of AUTH
 	tainted   bool // a bare LF was seen, the rest of the line does not count
 	stash     []byte
 
@@ -242,6 +244,7 @@ var past = time.Unix(1, 0)
 func (c *Conn) arm(deadline time.Time, interruptible bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.until = deadline
 	if c.waiting = interruptible; interruptible && c.draining {
 		deadline = past
 	}
@@ -276,6 +279,18 @@ func (c *Conn) deadline(d time.Duration) (time.Time, error) {
 		at, why = session, errLong
 	}
 	return at, why
+}
+
+// allowWrites moves the deadline of writes behind that of the read to come: TLS may have to answer a KeyUpdate then (RFC 8446 §4.6.3).
+func (c *Conn) allowWrites() {
+	if c.tls.Load() == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.raw.SetWriteDeadline(c.until.Add(c.t.Write))
+	}
 }
 
 // stack puts a layer on top of the socket.

@@ -148,7 +148,7 @@ func (c *Conn) contentAnswered(code, enhanced string, texts [][]byte) {
 	case taken:
 		return
 	case code[0] != '2':
-		if code == "554" && enhanced == "5.0.0 " { // go-smtp shows an error that is no SMTPError as it is
+		if bytes.HasPrefix(texts[0], []byte("Error: transaction failed: ")) { // go-smtp shows an error that is no SMTPError as it is
 			c.say(replyLocal)
 			return
 		}

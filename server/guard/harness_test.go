@@ -57,6 +57,9 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	s.b.from = append(s.b.from, from)
+	if from == "panic@x" {
+		panic("test")
+	}
 	if from == "plain@error" {
 		return errors.New("secret inner words")
 	}
@@ -223,7 +226,7 @@ func newClient(t testing.TB, c net.Conn) *client {
 		c.SetDeadline(time.Now().Add(20 * time.Second))
 	}
 	t.Cleanup(func() { c.Close() })
-	return &client{t, c, bufio.NewReader(c)}
+	return &client{t, c, bufio.NewReaderSize(c, 512)}
 }
 
 // clear connects and reads the greeting.
@@ -270,7 +273,7 @@ func (k *client) startTLS() *client {
 	if err := c.Handshake(); err != nil {
 		k.t.Fatalf("handshake: %v", err)
 	}
-	return &client{k.t, c, bufio.NewReader(c)}
+	return &client{k.t, c, bufio.NewReaderSize(c, 512)}
 }
 
 func (k *client) send(s string) {

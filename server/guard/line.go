@@ -35,6 +35,7 @@ const (
 	lineLF
 	lineControl
 	lineLong
+	lineLongAuth // the same, of AUTH
 )
 
 var errSwallow = errors.New("a command line without end")
@@ -65,6 +66,7 @@ func (c *Conn) fill() error {
 	if err := c.flush(); err != nil {
 		return err
 	}
+	c.allowWrites()
 	if c.in == nil && c.tls.Load() != nil {
 		// Idle: one octet is enough to be woken by, the rest of its record is then at hand in the tls.Conn.
 		if n, err := c.rw.Read(c.one[:]); n == 0 {
@@ -92,10 +94,9 @@ func (c *Conn) fill() error {
 // readLine reads a command line and returns it without its CRLF and the blanks before it; it is valid until the next read.
 // Only CRLF ends a line (RFC 5321 §2.3.8). A bare LF is reported at once, so that a client that knows no CRLF is not left
 // waiting, and all that follows it up to the next CRLF belongs to the same bad line and is not run.
-// With chunks, a line is waited for inside a message, where Drain does not interrupt.
+// If interruptible, Drain may cut the wait short.
 func (c *Conn) readLine(deadline time.Time, interruptible bool) ([]byte, lineFault, error) {
-	c.arm(deadline, interruptible)
-	for scanned := 0; ; {
+	for scanned, armed := 0, false; ; {
 		if c.in != nil {
 			b := c.in
 			data := b.unread()
@@ -109,6 +110,10 @@ func (c *Conn) readLine(deadline time.Time, interruptible bool) ([]byte, lineFau
 				continue
 			}
 			if scanned = len(data); scanned == len(b.b) {
+				if c.swallowed == 0 {
+					v, _ := splitVerb(data)
+					c.longAuth = v == verbAUTH || c.sasl
+				}
 				b.r = b.w - 1 // it may be the CR
 				c.swallowed += scanned - 1
 				scanned = 1
@@ -119,6 +124,10 @@ func (c *Conn) readLine(deadline time.Time, interruptible bool) ([]byte, lineFau
 		}
 		if c.tls.Load() != nil {
 			c.release()
+		}
+		if !armed {
+			armed = true
+			c.arm(deadline, interruptible)
 		}
 		if err := c.fill(); err != nil {
 			return nil, lineOK, err
@@ -135,7 +144,7 @@ func (c *Conn) frame(line []byte) ([]byte, lineFault, bool) {
 		return nil, lineOK, false
 	case c.swallowed > 0:
 		c.swallowed, c.tainted = 0, false
-		return nil, lineLong, true
+		return nil, tooLong(c.longAuth), true
 	case !crlf:
 		c.tainted = true
 		return nil, lineLF, true
@@ -145,8 +154,10 @@ func (c *Conn) frame(line []byte) ([]byte, lineFault, bool) {
 	}
 	size := len(line)
 	line = bytes.TrimRight(line[:size-2], " \t")
-	if size > maxLine && size > c.limit(line) {
-		return nil, lineLong, true
+	if size > maxLine {
+		if limit := c.limit(line); size > limit {
+			return nil, tooLong(limit == maxAuth), true
+		}
 	}
 	for _, b := range line {
 		if isControl(b) {
@@ -154,6 +165,13 @@ func (c *Conn) frame(line []byte) ([]byte, lineFault, bool) {
 		}
 	}
 	return line, lineOK, true
+}
+
+func tooLong(auth bool) lineFault {
+	if auth {
+		return lineLongAuth
+	}
+	return lineLong
 }
 
 // limit is the longest line that line's verb allows.

@@ -11,8 +11,9 @@ func (c *Conn) open() {
 	hooks := &c.g.Hooks
 	if c.proxied() {
 		if err := c.readProxy(); err != nil {
-			c.violation("no valid PROXY header from a listed proxy")
-			c.die("", err)
+			if c.die("", err); !c.shuttingDown() {
+				c.violation("no valid PROXY header from a listed proxy")
+			}
 			return
 		}
 	}
@@ -20,7 +21,7 @@ func (c *Conn) open() {
 		if hooks.Refused != nil {
 			hooks.Refused(c.Addr(), refusal)
 		}
-		if !c.implicit {
+		if c.gone = c.implicit; !c.implicit {
 			c.refuse(refusal)
 		}
 		c.die("", errRefused)

@@ -4,7 +4,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/emersion/go-smtp"
 )
@@ -256,7 +255,7 @@ func isORCPT(value string) bool {
 		plain, ok := decodeXtext(addr)
 		return ok && plain != "" && isPrintable(plain)
 	case "UTF-8":
-		return utf8.ValidString(addr) // go-smtp reads the rest of RFC 6533 §3
+		return isText(addr) // go-smtp reads the rest of RFC 6533 §3, and would split at blanks beyond ASCII
 	}
 	return false
 }
