@@ -148,7 +148,7 @@ func TestDialogues(t *testing.T) {
 					sent, want = strings.ReplaceAll(sent, from, to), strings.ReplaceAll(want, from, to)
 				}
 				reply := k.say(sent, want)
-				if strings.ContainsAny(reply, "\x01\x7f\xe9") {
+				if strings.ContainsAny(reply, "\x01\x7f") || strings.Contains(reply, "\xe9") {
 					t.Errorf("%q echoed: %q", sent, reply)
 				}
 			}

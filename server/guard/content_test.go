@@ -151,6 +151,27 @@ func TestSessionAnswersEarly(t *testing.T) {
 	wantNothing(t, r, "early")
 }
 
+// A yes to a message that is none does not reach the client, and neither do the words of an inner error.
+func TestContentHasTheLastWord(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &Guard{}, false, false)
+	r.b.blind = true
+	k := r.rcpt()
+	k.say("DATA", "354 ")
+	k.send("a\n.\r\n\r\n.\r\n")
+	k.want("550 5.6.0 The message has a bare LF")
+	k.envelope()
+	k.send("BDAT 2 LAST\r\na\r")
+	k.want("550 5.6.0 The message has a bare CR")
+
+	r = newRig(t, &Guard{}, false, false)
+	r.b.early = errors.New("inner words")
+	k = r.rcpt()
+	k.say("DATA", "354 ")
+	k.send("a\r\n.\r\n")
+	k.want("451 4.3.0 Local trouble")
+}
+
 func TestYesWithoutReadingIsNo(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &Guard{}, false, false)
