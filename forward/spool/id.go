@@ -2,7 +2,9 @@ package spool
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
+	"fmt"
 	"time"
 )
 
@@ -18,4 +20,14 @@ func NewID() string {
 	}
 	rand.Read(b[6:])
 	return idAlphabet.EncodeToString(b[:])
+}
+
+// DerivedID makes the id of a report from what it reports on, always the same for the same words, so that a report that is queued
+// twice, because a crash fell between, is one.
+func DerivedID(words ...string) string {
+	sum := sha256.New()
+	for _, w := range words {
+		fmt.Fprintf(sum, "%d:%s", len(w), w)
+	}
+	return idAlphabet.EncodeToString(sum.Sum(nil)[:10])
 }

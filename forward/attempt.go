@@ -1,0 +1,192 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/seed-1397b510/smarthost/forward/deliver"
+	"github.com/seed-1397b510/smarthost/forward/spool"
+)
+
+const (
+	maxHops     = 8                // that one attempt tries for one destination
+	settleTries = 6                // with a pause of 1 s, 2 s, 4 s … between them
+	settleLimit = 30 * time.Second // for one try
+)
+
+// deliver makes one attempt at a delivery and settles it.
+func (w *work) deliver(ctx context.Context, d spool.Delivery) {
+	attempt, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var keeping keeper
+	keeping.keep(attempt, cancel, w.Spool, d)
+	t := w.try(attempt, d)
+	cancel(nil)
+	keeping.wait()
+	w.settle(d, t)
+}
+
+// keeper prolongs a lease while an attempt lasts.
+type keeper struct{ done chan struct{} }
+
+func (k *keeper) keep(ctx context.Context, cancel context.CancelCauseFunc, s Spool, d spool.Delivery) {
+	k.done = make(chan struct{})
+	go func() { // ends with ctx; wait waits for it
+		defer close(k.done)
+		tick := time.NewTicker(leaseFor / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := s.Extend(ctx, d, leaseFor); errors.Is(err, spool.ErrFenced) {
+				cancel(err) // somebody else has it
+				return
+			}
+		}
+	}()
+}
+
+func (k *keeper) wait() { <-k.done }
+
+// tried is what became of an attempt.
+type tried struct {
+	results  []spool.Result
+	dsnTaken map[string]bool // recipients whose hop sends the report of success
+	fault    error           // ours: the content cannot be read, or the attempt was broken off
+}
+
+// try tries all recipients, wherever they are routed today: a change of the config moves queued mail.
+func (w *work) try(ctx context.Context, d spool.Delivery) tried {
+	t := tried{dsnTaken: map[string]bool{}}
+	groups := map[string][]spool.Recipient{}
+	var order []string
+	for _, r := range d.Recipients {
+		destination := w.Router.Destination(r.Address)
+		if _, ok := groups[destination]; !ok {
+			order = append(order, destination)
+		}
+		groups[destination] = append(groups[destination], r)
+	}
+	for _, destination := range order {
+		if t.fault != nil {
+			return t
+		}
+		w.tryDestination(ctx, d, destination, groups[destination], &t)
+	}
+	return t
+}
+
+// tryDestination tries hop after hop for those recipients that have no final answer (RFC 5321 §5.1).
+func (w *work) tryDestination(ctx context.Context, d spool.Delivery, destination string, left []spool.Recipient, t *tried) {
+	hops, err := w.Router.Hops(ctx, destination)
+	last := map[string]spool.Result{}
+	if err != nil {
+		setAll(last, left, "", err)
+	}
+	for i, hop := range hops {
+		if len(left) == 0 || i == maxHops {
+			break
+		}
+		got, err := w.Deliverer.Deliver(ctx, hop, w.message(d, left))
+		for _, r := range got {
+			last[r.Address] = spool.Result{Address: r.Address, Hop: r.Hop, Reply: r.Reply}
+			t.dsnTaken[r.Address] = r.RelayedToDSN
+		}
+		var reply *smtp.SMTPError
+		if errors.As(err, &reply) {
+			setAll(last, left, hop.Host, reply)
+		} else if err != nil {
+			t.fault = err
+			break
+		}
+		left = undecided(left, last)
+	}
+	for _, r := range last {
+		t.results = append(t.results, r)
+	}
+}
+
+func setAll(last map[string]spool.Result, recipients []spool.Recipient, hop string, err error) {
+	var reply *smtp.SMTPError
+	if !errors.As(err, &reply) {
+		reply = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "trouble at this server"}
+	}
+	for _, r := range recipients {
+		last[r.Address] = spool.Result{Address: r.Address, Hop: hop, Reply: *reply}
+	}
+}
+
+func undecided(recipients []spool.Recipient, last map[string]spool.Result) []spool.Recipient {
+	var left []spool.Recipient
+	for _, r := range recipients {
+		if got, ok := last[r.Address]; !ok || got.Reply.Code/100 == 4 {
+			left = append(left, r)
+		}
+	}
+	return left
+}
+
+func (w *work) message(d spool.Delivery, to []spool.Recipient) deliver.Message {
+	m := deliver.Message{
+		From: d.From, Return: d.Return, EnvelopeID: d.EnvelopeID, Body: d.Body, UTF8: d.UTF8, RequireTLS: d.RequireTLS, Size: d.Size,
+		Recipients: make([]deliver.Recipient, len(to)),
+		Open:       func(ctx context.Context) (io.ReadCloser, error) { return w.Spool.Body(ctx, d.ID) },
+	}
+	for i, r := range to {
+		m.Recipients[i] = deliver.Recipient{Address: r.Address, Notify: r.Notify, OriginalType: r.OriginalType, Original: r.Original}
+	}
+	return m
+}
+
+// settle writes down what became of the attempt, and queues the reports of it.
+func (w *work) settle(d spool.Delivery, t tried) {
+	ctx := context.Background() // an attempt that was broken off at the end has results all the same
+	if errors.Is(t.fault, spool.ErrDamaged) || errors.Is(t.fault, spool.ErrNotFound) {
+		w.damage(ctx, d, t.fault)
+		return
+	}
+	if errors.Is(t.fault, spool.ErrFenced) && len(t.results) == 0 {
+		w.Log.Warn().Str("msg", d.ID).Str("destination", d.Destination).Msg("the lease was lost; whoever has it now goes on")
+		return
+	}
+	if t.fault != nil {
+		w.Log.Warn().Err(t.fault).Str("msg", d.ID).Str("destination", d.Destination).Msg("an attempt was broken off")
+		if len(t.results) == 0 {
+			w.release(ctx, d)
+			return
+		}
+	}
+	s := w.settlement(ctx, d, t, time.Now())
+	wait := time.Second
+	for i := range settleTries {
+		err := w.settleOnce(ctx, s)
+		if err == nil || errors.Is(err, spool.ErrFenced) {
+			w.logResults(s, err)
+			return
+		}
+		w.Log.Error().Err(err).Str("msg", d.ID).Str("destination", d.Destination).Int("try", i+1).Msg("a result cannot be written down; without it the mail is sent again")
+		pause(ctx, wait)
+		wait *= 2
+	}
+}
+
+func (w *work) settleOnce(ctx context.Context, s spool.Settlement) error {
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	return w.Spool.Settle(ctx, s)
+}
+
+// damage sets a message aside that cannot be read back. It stays until an operator looks at it.
+func (w *work) damage(ctx context.Context, d spool.Delivery, cause error) {
+	w.Log.Error().Err(cause).Str("msg", d.ID).Str("from", d.From).Msg("a message is damaged on disk and set aside; look at the disk, and tell the sender")
+	if err := w.Spool.Damage(ctx, d.ID, cause.Error()); err != nil {
+		w.Log.Error().Err(err).Str("msg", d.ID).Msg("the message could not be set aside")
+	}
+}
