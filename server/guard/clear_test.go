@@ -135,6 +135,32 @@ func TestLimits(t *testing.T) {
 	proxied("PROXY UNKNOWN\r\n").say("NOOP", "220")
 }
 
+// gluedConn sends first along with the first octets written.
+type gluedConn struct {
+	net.Conn
+	first string
+}
+
+func (g *gluedConn) Write(p []byte) (int, error) {
+	glued := append([]byte(g.first), p...)
+	n, err := g.Conn.Write(glued)
+	n -= len(g.first)
+	g.first = ""
+	return max(n, 0), err
+}
+
+func TestProxyHeaderBeforeImplicitTLS(t *testing.T) {
+	t.Parallel()
+	opened := make(chan netip.Addr, 1)
+	r := newRig(t, &Guard{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Hooks: Hooks{Opened: func(c *Conn) { opened <- c.Addr() }}}, true, false)
+	k := newClient(t, &gluedConn{r.dial(), "PROXY TCP4 192.0.2.7 127.0.0.1 5 465\r\n"}).startTLS()
+	k.want("220 mx.test ESMTP")
+	if a := <-opened; a != netip.MustParseAddr("192.0.2.7") {
+		t.Errorf("client is %v", a)
+	}
+}
+
 func TestStrangersProxyLine(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &Guard{}, false, false)

@@ -374,7 +374,11 @@ func (c *Conn) seeOff() {
 	}
 	if w, ok := c.raw.(interface{ CloseWrite() error }); ok {
 		w.CloseWrite()
-		c.arm(time.Now().Add(lingerTime), false)
+		wait := lingerTime
+		if c.shuttingDown() {
+			wait /= 10 // those who are idle have nothing under way
+		}
+		c.arm(time.Now().Add(wait), false)
 		io.CopyN(io.Discard, c.raw, lingerSize)
 	}
 }
