@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// How often the certificate's files are looked at, and how long before the end of its life the log warns.
+const (
+	certificateLook = time.Minute
+	certificateWarn = 21 * 24 * time.Hour
+)
+
+// certificates keeps the server's certificate: what is on disk, or the last one that could be read.
+type certificates struct {
+	CertFile, KeyFile string
+	Private           *privateCA // renews the files; nil if they are the operator's
+	Log               zerolog.Logger
+
+	config atomic.Pointer[tls.Config]
+	stamp  string // what the files looked like when they were read
+	warned time.Time
+}
+
+// TLS is the configuration for the next handshake.
+func (c *certificates) TLS() *tls.Config { return c.config.Load() }
+
+// Load reads the files. On an error what was loaded before stays in force.
+func (c *certificates) Load() error {
+	if c.Private != nil {
+		if err := c.Private.renew(c.CertFile, c.KeyFile); err != nil {
+			return err
+		}
+	}
+	stamp := c.look()
+	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return fmt.Errorf("certificate %s with key %s: %w", c.CertFile, c.KeyFile, err)
+	}
+	c.stamp = stamp
+	c.config.Store(serverTLS(cert))
+	c.warnOfExpiry(cert.Leaf)
+	return nil
+}
+
+// Run looks at the files until ctx ends, and loads them when they have changed.
+func (c *certificates) Run(ctx context.Context) error {
+	tick := time.NewTicker(certificateLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		leaf := c.TLS().Certificates[0].Leaf
+		renewal := c.Private != nil && due(leaf)
+		if !renewal && c.look() == c.stamp {
+			c.warnOfExpiry(leaf)
+			continue
+		}
+		c.Reload()
+	}
+}
+
+// Reload loads the files again; what is wrong with them is an alarm in the log, and the old certificate goes on.
+func (c *certificates) Reload() {
+	if err := c.Load(); err != nil {
+		c.stamp = c.look() // alarm once for each state of the files
+		c.Log.Error().Err(err).Msg("the certificate cannot be loaded; the old one stays in force until the files are right")
+		return
+	}
+	leaf := c.TLS().Certificates[0].Leaf
+	c.Log.Info().Strs("names", leaf.DNSNames).Time("expires", leaf.NotAfter).Msg("certificate loaded")
+}
+
+// look describes the files as they are now; it changes when they do, also by a swapped symbolic link.
+func (c *certificates) look() string {
+	var all string
+	for _, name := range []string{c.CertFile, c.KeyFile} {
+		if st, err := os.Stat(name); err == nil {
+			all += fmt.Sprint(st.ModTime().UnixNano(), st.Size(), fileIdentity(st), ";")
+		} else {
+			all += err.Error()
+		}
+	}
+	return all
+}
+
+func (c *certificates) warnOfExpiry(leaf *x509.Certificate) {
+	left := time.Until(leaf.NotAfter)
+	if left > certificateWarn || time.Since(c.warned) < 24*time.Hour {
+		return
+	}
+	c.warned = time.Now()
+	if left < 0 {
+		c.Log.Error().Time("expired", leaf.NotAfter).Str("file", c.CertFile).Msg("the certificate has expired: clients refuse it and many then bounce their mail; put a new one in place")
+		return
+	}
+	c.Log.Warn().Time("expires", leaf.NotAfter).Str("file", c.CertFile).Msg("the certificate expires soon; put a new one in place")
+}
+
+// serverTLS is what every handshake offers: TLS 1.2 with forward secrecy and authenticated encryption, or TLS 1.3
+// (RFC 8996, RFC 9325). All is named here because Go's own defaults follow the go line of go.mod.
+func serverTLS(cert tls.Certificate) *tls.Config {
+	return &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		MinVersion:   tls.VersionTLS12,
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+		CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384},
+		NextProtos:       nil, // a client that offers only "http/1.1" still has to speak SMTP to get anywhere
+	}
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+)
+
+func newPrivate(t *testing.T, hostname string) (*certificates, *bytes.Buffer) {
+	folder := t.TempDir()
+	log := new(bytes.Buffer)
+	c := &certificates{
+		CertFile: filepath.Join(folder, "certificate.pem"),
+		KeyFile:  filepath.Join(folder, "key.pem"),
+		Private:  &privateCA{Folder: folder, Hostname: hostname},
+		Log:      zerolog.New(log),
+	}
+	if err := c.Load(); err != nil {
+		t.Fatal(err)
+	}
+	return c, log
+}
+
+// handshake is what a client with config makes of the server's certificate.
+func handshake(t *testing.T, c *certificates, config *tls.Config) (tls.ConnectionState, error) {
+	near, far := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer far.Close()
+		tls.Server(far, c.TLS()).HandshakeContext(t.Context())
+	}()
+	defer func() { <-done }()
+	defer near.Close()
+	client := tls.Client(near, config)
+	err := client.HandshakeContext(t.Context())
+	return client.ConnectionState(), err
+}
+
+func clientTrusting(t *testing.T, ca, name string) *tls.Config {
+	text, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	return &tls.Config{RootCAs: roots, ServerName: name}
+}
+
+// checklist 35
+func TestPrivateCertificateVerifies(t *testing.T) {
+	c, _ := newPrivate(t, "mx.example.org")
+	for _, name := range []string{"mx.example.org", "localhost", "127.0.0.1"} {
+		if _, err := handshake(t, c, clientTrusting(t, c.Private.certFile(), name)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := handshake(t, c, clientTrusting(t, c.Private.certFile(), "other.example.org")); err == nil {
+		t.Error("the certificate verifies for a name that is not ours")
+	}
+	before, _ := os.ReadFile(c.CertFile)
+	if err := c.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := os.ReadFile(c.CertFile); !bytes.Equal(before, after) {
+		t.Error("a fresh certificate was made again")
+	}
+	c.Private.Hostname = "new.example.org"
+	if err := c.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := handshake(t, c, clientTrusting(t, c.Private.certFile(), "new.example.org")); err != nil {
+		t.Errorf("after a change of the name: %v", err)
+	}
+}
+
+// checklist 33, 34, 37
+func TestTLSVersionsAndSuites(t *testing.T) {
+	c, _ := newPrivate(t, "mx.example.org")
+	ca := c.Private.certFile()
+	for _, test := range []struct {
+		name   string
+		change func(*tls.Config)
+		ok     bool
+	}{
+		{"TLS 1.3", func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }, true},
+		{"TLS 1.2", func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, true},
+		{"TLS 1.1", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, false},
+		{"TLS 1.0", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS10 }, false},
+		{"3DES", func(c *tls.Config) {
+			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}
+		}, false},
+		{"static RSA", func(c *tls.Config) {
+			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}
+		}, false},
+		{"CBC", func(c *tls.Config) {
+			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
+		}, false},
+		{"a foreign SNI", func(c *tls.Config) { c.ServerName, c.InsecureSkipVerify = "other.example", true }, true},
+		{"no SNI", func(c *tls.Config) { c.ServerName, c.InsecureSkipVerify = "", true }, true},
+	} {
+		config := clientTrusting(t, ca, "mx.example.org")
+		test.change(config)
+		if _, err := handshake(t, c, config); (err == nil) != test.ok {
+			t.Errorf("%s: %v, want success %v", test.name, err, test.ok)
+		}
+	}
+}
+
+// checklist 35, 114: what cannot be read at a reload leaves the old certificate in force, and the log says so.
+func TestBrokenCertificateKeepsTheOldOne(t *testing.T) {
+	c, log := newPrivate(t, "mx.example.org")
+	ca := c.Private.certFile()
+	c.Private = nil // as if the operator had put the files there
+	good, err := os.ReadFile(c.CertFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, broken := range []string{"", "not PEM", string(good[:len(good)/2])} {
+		log.Reset()
+		if err := os.WriteFile(c.CertFile, []byte(broken), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c.Reload()
+		if !strings.Contains(log.String(), `"level":"error"`) || !strings.Contains(log.String(), c.CertFile) {
+			t.Errorf("no alarm: %q", log)
+		}
+		if _, err := handshake(t, c, clientTrusting(t, ca, "mx.example.org")); err != nil {
+			t.Errorf("with a broken file: %v", err)
+		}
+	}
+}

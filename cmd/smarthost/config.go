@@ -1,0 +1,317 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/seed-1397b510/smarthost/forward/route"
+	"github.com/seed-1397b510/smarthost/policy/limit"
+)
+
+// Config is the config file with the environment on top. settings.go says what each field means.
+type Config struct {
+	File     string // where it was read; "" if there is none
+	Hostname string
+	Data     string
+	Listen   struct {
+		Submission, Submissions, Proxies []string
+		PerAddress, MaxConnections       int
+	}
+	TLS        struct{ Certificate, Key string }
+	Accounts   struct{ File string }
+	Submission struct {
+		Unauthenticated, Help string
+		MaxMessageSize        int64
+		MaxRecipients         int
+		DuplicateWindow       time.Duration
+		ClientAddress         bool
+	}
+	Limits  map[string]limit.Class
+	Forward struct {
+		Relay, RelayPasswordFile, CA string
+		AllowLoopback                bool
+		Retry                        []time.Duration
+		GiveUp                       time.Duration
+		Connections, PerDestination  int
+	}
+	Log struct{ Format string }
+
+	given map[string]bool // keys that somebody set
+}
+
+// userFile is the path of the accounts file.
+func (c *Config) userFile() string { return inFolder(c.Data, c.Accounts.File) }
+
+// standardFiles are where the config is looked for when --config does not name it.
+var standardFiles = []string{"smarthost.toml", "/etc/smarthost/smarthost.toml"}
+
+// loadConfig reads the file at path, or the first standard one, and the environment. All faults come in one usageError.
+func loadConfig(env *environment, path string) (*Config, error) {
+	var all []given
+	var faults []error
+	path, text, err := findConfig(path)
+	if err != nil {
+		return nil, usageError(err.Error())
+	}
+	if path != "" {
+		all, err = readTOML(path, text)
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	all = append(all, readEnvironment(env.Getenv, &faults)...)
+	c := &Config{File: path, Limits: map[string]limit.Class{}, given: map[string]bool{}}
+	c.setDefaults()
+	for _, g := range all {
+		if err := c.apply(g); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %s: %w", g.where, g.key, err))
+		}
+	}
+	if len(faults) == 0 {
+		faults = append(faults, c.complete())
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, usageError("the config is wrong:\n" + err.Error())
+	}
+	return c, nil
+}
+
+func findConfig(path string) (string, []byte, error) {
+	if path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", nil, fmt.Errorf("cannot read the config: %w", err)
+		}
+		return path, text, nil
+	}
+	for _, path := range standardFiles {
+		text, err := os.ReadFile(path)
+		if err == nil {
+			return path, text, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", nil, fmt.Errorf("cannot read the config: %w", err)
+		}
+	}
+	return "", nil, nil
+}
+
+// variable is the environment form of a key.
+func variable(key string) string {
+	return "SMARTHOST_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+func readEnvironment(getenv func(string) string, faults *[]error) []given {
+	var all []given
+	keys := limitKeys("default")
+	for _, s := range settings {
+		keys = append(keys, s.key)
+		if !s.secret {
+			continue
+		}
+		if file := getenv(variable(s.key) + "_FILE"); file != "" {
+			where := variable(s.key) + "_FILE"
+			text, err := os.ReadFile(file)
+			if err != nil {
+				*faults = append(*faults, fmt.Errorf("%s: %s: %w", where, s.key, err))
+				continue
+			}
+			all = append(all, given{s.key, where, strings.TrimSpace(string(text))})
+		}
+	}
+	for key := range absent {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		if v := getenv(variable(key)); v != "" {
+			all = append(all, given{key, variable(key), v})
+		}
+	}
+	return all
+}
+
+func (c *Config) apply(g given) error {
+	c.given[g.key] = true
+	if class, name, ok := splitLimit(g.key); ok {
+		return c.setLimit(class, name, g.value)
+	}
+	if why, ok := absent[g.key]; ok {
+		return errors.New(why)
+	}
+	for _, s := range settings {
+		if s.key == g.key {
+			return s.set(c, g.value)
+		}
+	}
+	return unknownKey(g.key)
+}
+
+func unknownKey(key string) error {
+	near, best := "", 4
+	for _, s := range settings {
+		if d := distance(key, s.key); d < best {
+			near, best = s.key, d
+		}
+		if _, last, _ := strings.Cut(s.key, "."); last != "" && last == key {
+			near, best = s.key, 0
+		}
+	}
+	if near != "" {
+		return fmt.Errorf("there is no such key; did you mean %s?", near)
+	}
+	return errors.New("there is no such key (smarthost config prints all)")
+}
+
+// distance counts the letters to change, add or remove to make b of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func (c *Config) setDefaults() {
+	for _, s := range settings {
+		var doc struct{ V any }
+		if err := toml.Unmarshal([]byte("V = "+s.standard), &doc); err != nil {
+			panic("default of " + s.key + ": " + err.Error())
+		}
+		if err := s.set(c, doc.V); err != nil {
+			panic("default of " + s.key + ": " + err.Error())
+		}
+	}
+	for _, d := range limitDefaults {
+		if err := c.setLimit("default", d.name, d.value); err != nil {
+			panic("default of limits.default." + d.name + ": " + err.Error())
+		}
+	}
+}
+
+// complete fills what depends on the machine and checks what depends on more than one key.
+func (c *Config) complete() error {
+	if c.Hostname == "" {
+		name, err := os.Hostname()
+		if err != nil || checkHostname(name) != nil {
+			name = "localhost"
+		}
+		c.Hostname = name
+	}
+	c.Hostname = strings.ToLower(c.Hostname)
+	if c.Data == "" {
+		c.Data = standardData(os.Geteuid(), os.Getenv)
+	}
+	folder := filepath.Dir(c.File)
+	for _, path := range []*string{&c.Data, &c.TLS.Certificate, &c.TLS.Key, &c.Forward.CA, &c.Forward.RelayPasswordFile} {
+		*path = inFolder(folder, *path)
+	}
+	c.completeLimits()
+	return errors.Join(
+		require(len(c.Listen.Submission)+len(c.Listen.Submissions) > 0, "listen: submission and submissions are both empty, so nothing could ever connect; give one an address such as [\":587\"]"),
+		require((c.TLS.Certificate == "") == (c.TLS.Key == ""), "tls: certificate and key go together: give both or none"),
+		c.completeRelay(),
+	)
+}
+
+func require(holds bool, fault string) error {
+	if holds {
+		return nil
+	}
+	return errors.New(fault)
+}
+
+// standardData is where the data go when nobody says: the system's place for root and for whoever may write there, else the user's own.
+func standardData(uid int, getenv func(string) string) string {
+	const system = "/var/lib/smarthost"
+	if uid == 0 || writable(system) {
+		return system
+	}
+	state := getenv("XDG_STATE_HOME")
+	if state == "" {
+		state = filepath.Join(cmp.Or(getenv("HOME"), "."), ".local", "state")
+	}
+	return filepath.Join(state, "smarthost")
+}
+
+// Classes of limits.
+
+var limitDefaults = []struct{ name, value, comment string }{
+	{"messages", "200/1h", "messages; \"N/duration\", at once at most N"},
+	{"recipients", "1000/1h", "recipients, counted over all messages"},
+	{"bytes", "500MiB/1h", "octets of content"},
+}
+
+var className = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+
+func limitKeys(class string) []string {
+	var keys []string
+	for _, d := range limitDefaults {
+		keys = append(keys, "limits."+class+"."+d.name)
+	}
+	return keys
+}
+
+func splitLimit(key string) (class, name string, ok bool) {
+	parts := strings.Split(key, ".")
+	if len(parts) != 3 || parts[0] != "limits" {
+		return "", "", false
+	}
+	return parts[1], parts[2], true
+}
+
+// parseRelay reads forward.relay; password stands in where the URL has a user without one.
+func parseRelay(text, password string) (*route.Relay, error) {
+	if u, err := url.Parse(text); err == nil && u.User != nil && password != "" {
+		if _, ok := u.User.Password(); !ok {
+			u.User = url.UserPassword(u.User.Username(), password)
+			text = u.String()
+		}
+	}
+	relay, err := route.ParseRelay(text)
+	return &relay, err
+}
+
+func checkRelay(s string) error {
+	_, err := parseRelay(s, "from relay_password_file")
+	return err
+}
+
+// completeRelay checks what relay and relay_password_file say together.
+func (c *Config) completeRelay() error {
+	if c.Forward.Relay == "" {
+		return require(c.Forward.RelayPasswordFile == "", "forward.relay_password_file: there is no forward.relay")
+	}
+	u, err := url.Parse(c.Forward.Relay)
+	if err != nil || u.User == nil {
+		return require(c.Forward.RelayPasswordFile == "", `forward.relay_password_file: forward.relay names no user; write "smtp://user@host:587"`)
+	}
+	_, inURL := u.User.Password()
+	return errors.Join(
+		require(inURL || c.Forward.RelayPasswordFile != "", "forward.relay: there is a user but no password; write smtp://user:password@host or set forward.relay_password_file"),
+		require(!inURL || c.Forward.RelayPasswordFile == "", "forward.relay_password_file: forward.relay has a password already; give it in one place"),
+	)
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func testEnvironment(t *testing.T, variables map[string]string) *environment {
+	return &environment{
+		Context: t.Context(),
+		Stdin:   strings.NewReader(""),
+		Stdout:  new(bytes.Buffer),
+		Stderr:  new(bytes.Buffer),
+		Getenv:  func(name string) string { return variables[name] },
+	}
+}
+
+func writeConfig(t *testing.T, text string) string {
+	path := filepath.Join(t.TempDir(), "smarthost.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A wrong config says file, line, key and what would be right, all faults at once.
+func TestAllFaultsAtOnce(t *testing.T) {
+	path := writeConfig(t, `hostname = "mx example"
+data = 5
+[listen]
+submission = ["587"]
+per_adress = 3
+proxies = ["10.0.0.0/33"]
+admin = "127.0.0.1:8587"
+
+[submission]
+unauthenticated = "never"
+max_recipients = 5
+max_message_size = "50MB!"
+duplicate_window = "1 h"
+help = "ftp://x"
+[limits.default]
+messages = "many"
+speed = "1/1h"
+[forward]
+relay = "http://x"
+retry = ["0s"]
+[nonsense]
+key = 1
+`)
+	_, err := loadConfig(testEnvironment(t, map[string]string{"SMARTHOST_LISTEN_PER_ADDRESS": "x"}), path)
+	if err == nil {
+		t.Fatal("the config was taken")
+	}
+	for _, want := range []string{
+		`:1: hostname: "mx example" is not a host name`,
+		`:2: data: must be a string in quotes`,
+		`:4: listen.submission: "587" is not an address to listen on`,
+		`:5: listen.per_adress: there is no such key; did you mean listen.per_address?`,
+		`:6: listen.proxies: "10.0.0.0/33"`,
+		`:7: listen.admin: this version has no admin listener`,
+		`:10: submission.unauthenticated: is "never"; must be "grace" or "reject" or "defer"`,
+		`:11: submission.max_recipients: must be a whole number from 100 to`,
+		`:12: submission.max_message_size: must be a size such as "50MiB"`,
+		`:13: submission.duplicate_window: must be a duration in quotes`,
+		`:14: submission.help: must be a URL`,
+		`:16: limits.default.messages:`,
+		`:17: limits.default.speed: there is no such limit`,
+		`:19: forward.relay:`,
+		`:20: forward.retry: the wait "0s" must be from 1s to 7d`,
+		`:22: nonsense.key: there is no such key`,
+		`SMARTHOST_LISTEN_PER_ADDRESS: listen.per_address: must be a whole number`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the faults lack %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(err)
+	}
+}
+
+func TestSyntaxFaultHasLine(t *testing.T) {
+	path := writeConfig(t, "hostname = \"a\"\n[listen\n")
+	_, err := loadConfig(testEnvironment(t, nil), path)
+	if err == nil || !strings.Contains(err.Error(), path+":2: column") {
+		t.Errorf("got %v, want the fault in line 2", err)
+	}
+}
+
+// What `smarthost config` prints is a config, and means the defaults, with and without its comment signs.
+func TestPrintedConfigMeansTheDefaults(t *testing.T) {
+	var printed strings.Builder
+	printConfig(&printed)
+	active := new(strings.Builder)
+	for line := range strings.Lines(printed.String()) {
+		if strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "# ") {
+			line = line[1:]
+		}
+		active.WriteString(line)
+	}
+	want, err := loadConfig(testEnvironment(t, nil), writeConfig(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"as printed": printed.String(), "uncommented": active.String()} {
+		got, err := loadConfig(testEnvironment(t, nil), writeConfig(t, text))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got.File, got.given, want.File, want.given = "", nil, "", nil
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(Config{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestEnvironmentWinsOverFile(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "relay")
+	if err := os.WriteFile(secret, []byte("smtp://u:p@relay.example\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := loadConfig(testEnvironment(t, map[string]string{
+		"SMARTHOST_LISTEN_SUBMISSION":       "127.0.0.1:1587, [::1]:1587",
+		"SMARTHOST_FORWARD_RELAY_FILE":      secret,
+		"SMARTHOST_LIMITS_DEFAULT_MESSAGES": "7/1m",
+		"SMARTHOST_SUBMISSION_HELP":         "https://example.org/",
+		"SMARTHOST_FORWARD_GIVE_UP":         "2d",
+	}), writeConfig(t, "[listen]\nsubmission = [\":25\"]\n[limits.bulk]\nbytes = \"1GiB/1h\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"127.0.0.1:1587", "[::1]:1587"}, c.Listen.Submission); diff != "" {
+		t.Error(diff)
+	}
+	if c.Forward.Relay != "smtp://u:p@relay.example" || c.Submission.Help != "https://example.org/" || c.Forward.GiveUp != 48*time.Hour {
+		t.Errorf("got %+v", c)
+	}
+	if c.Limits["bulk"].Messages != c.Limits["default"].Messages || c.Limits["bulk"].Bytes == c.Limits["default"].Bytes {
+		t.Errorf("the class bulk is %v, default is %v", c.Limits["bulk"], c.Limits["default"])
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, test := range []struct {
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{nil, 0, "Usage: smarthost COMMAND", ""},
+		{[]string{"--help"}, 0, "Usage: smarthost COMMAND", ""},
+		{[]string{"serve", "--help"}, 0, "smarthost serve takes and forwards", ""},
+		{[]string{"nonsense"}, 2, "", `no such command: "nonsense"`},
+		{[]string{"--nonsense"}, 2, "", "no such option: --nonsense"},
+		{[]string{"serve", "--nonsense"}, 2, "", "flag provided but not defined: -nonsense"},
+		{[]string{"--config", "/nonexistent", "config", "check"}, 2, "", "cannot read the config"},
+		{[]string{"config", "check", "--config=/nonexistent"}, 2, "", "cannot read the config"},
+		{[]string{"version"}, 0, "smarthost ", ""},
+	} {
+		env := testEnvironment(t, nil)
+		code := run(env, test.args)
+		stdout, stderr := env.Stdout.(*bytes.Buffer).String(), env.Stderr.(*bytes.Buffer).String()
+		if code != test.code || !strings.Contains(stdout, test.stdout) || !strings.Contains(stderr, test.stderr) {
+			t.Errorf("%v: exit code %d, stdout %q, stderr %q; want %d, %q, %q", test.args, code, stdout, stderr, test.code, test.stdout, test.stderr)
+		}
+	}
+}
+
+func TestExampleConfigIsRight(t *testing.T) {
+	if _, err := loadConfig(testEnvironment(t, nil), filepath.Join("..", "..", "deploy", "smarthost.toml")); err != nil {
+		t.Error(err)
+	}
+}

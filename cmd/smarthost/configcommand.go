@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+const configHelp = `smarthost config prints the whole config file, with what each key means and its default.
+smarthost config check FILE says all that is wrong with a file; exit code 0 if nothing is, 2 otherwise.
+
+Examples:
+    smarthost config > smarthost.toml
+    smarthost config check /etc/smarthost/smarthost.toml
+`
+
+func configCommand(env *environment, args []string) error {
+	fs := newFlags(env, "config", configHelp)
+	path := commonFlags(fs)
+	args, err := parseFlags(fs, args)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(args) == 0:
+		printConfig(env.Stdout)
+		return nil
+	case args[0] == "check" && len(args) <= 2:
+		if len(args) == 2 {
+			*path = args[1]
+		}
+		c, err := loadConfig(env, *path)
+		if err != nil {
+			return err
+		}
+		if c.File == "" {
+			fmt.Fprintln(env.Stdout, "there is no config file; the defaults are in force")
+			return nil
+		}
+		fmt.Fprintf(env.Stdout, "%s is right\n", c.File)
+		return nil
+	}
+	return usageError("config: expected nothing, or check FILE (see smarthost config --help)")
+}
+
+// printConfig writes the file that says what is the case anyway: every key with its default, commented out.
+func printConfig(w io.Writer) {
+	fmt.Fprintln(w, "# The config of smarthost. Every key is optional; what stands here after \"#\" is the default.")
+	fmt.Fprintln(w, "# Each has a form for the environment: listen.submission is SMARTHOST_LISTEN_SUBMISSION (lists with commas).")
+	fmt.Fprintln(w, "# forward.relay, which may hold a password, can also come from the file that SMARTHOST_FORWARD_RELAY_FILE names.")
+	section := ""
+	for _, s := range settings {
+		table, name, nested := strings.Cut(s.key, ".")
+		if !nested {
+			table, name = "", s.key
+		}
+		if table != section {
+			if table == "forward" {
+				printLimits(w)
+			}
+			section = table
+			fmt.Fprintf(w, "\n[%s]\n", table)
+		} else if section == "" && name == settings[0].key {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "# %s\n#%s = %s\n", s.comment, name, s.standard)
+	}
+}
+
+func printLimits(w io.Writer) {
+	fmt.Fprint(w, "\n# Limits by class of account. Another class is another table: [limits.bulk]; what it leaves out is as in default.\n[limits.default]\n")
+	for _, d := range limitDefaults {
+		fmt.Fprintf(w, "# %s\n#%s = %q\n", d.comment, d.name, d.value)
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"github.com/seed-1397b510/smarthost/server"
+)
+
+const serveHelp = `smarthost serve takes and forwards mail until SIGTERM or SIGINT, in the foreground.
+
+On a fresh machine it makes its data folder, a private CA with a certificate, and an account with a generated
+password, and says so. SIGHUP reads config, accounts and certificate again; what is wrong with them is said in the
+log, and the old ones stay in force. Changes to hostname, data, listen, tls, log and to submission.max_message_size
+need a restart.
+
+Examples:
+    smarthost serve
+    smarthost serve --config /etc/smarthost/smarthost.toml
+`
+
+// What the garbage collector may use before it works harder, unless GOGC or GOMEMLIMIT say something else: messages make
+// little garbage that lives long, so that a lazy collector saves a tenth of the processor; the limit keeps it from
+// being lazy with ten thousand connections.
+const (
+	collectorPercent = 400
+	collectorLimit   = 256 << 20
+)
+
+func serveCommand(env *environment, args []string) error {
+	fs := newFlags(env, "serve", serveHelp)
+	path := commonFlags(fs)
+	args, err := parseFlags(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
+		return usageError("serve takes no arguments (see smarthost serve --help)")
+	}
+	c, err := loadConfig(env, *path)
+	if err != nil {
+		return err
+	}
+	if env.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectorPercent)
+	}
+	if env.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(collectorLimit)
+	}
+	return serve(env, c, newLog(env.Stderr, c.Log.Format))
+}
+
+// newLog writes JSON, or lines for people on a terminal.
+func newLog(w io.Writer, format string) zerolog.Logger {
+	f, isFile := w.(*os.File)
+	terminal := isFile && term.IsTerminal(int(f.Fd()))
+	if format == "text" || format == "auto" && terminal {
+		w = zerolog.ConsoleWriter{Out: w, NoColor: !terminal, TimeFormat: time.DateTime}
+	}
+	return zerolog.New(w).Level(zerolog.InfoLevel).With().Timestamp().Logger()
+}
+
+// serve sets the service up and runs it until the environment's context ends.
+func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
+	first := &firstRun{Config: c}
+	if first.NewData, err = makeData(c); err != nil {
+		return err
+	}
+	s, err := newService(env.Context, c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Spool.Close()) }()
+	if first.Secret, err = makeFirstAccount(c); err != nil {
+		return err
+	}
+	if first.Doors, err = openDoors(c); err != nil {
+		return err
+	}
+	if s.Certificates.Private != nil {
+		first.CA = s.Certificates.Private.certFile()
+	}
+	if first.NewData || first.Secret != "" {
+		first.tell(env.Stdout)
+	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	return s.run(env, first.Doors, hangup)
+}
+
+// run serves until the environment's context ends: first the doors close and the sessions end, then the forwarder
+// stops, then what is remembered is saved.
+func (s *service) run(env *environment, doors []*door, hangup <-chan os.Signal) error {
+	group, serving := errgroup.WithContext(env.Context)
+	forwarding, stopForwarding := context.WithCancel(context.WithoutCancel(env.Context))
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(env.Context))
+	group.Go(func() error {
+		defer stopForwarding()
+		open := make([]server.Door, len(doors))
+		for i, d := range doors {
+			open[i] = server.Door{Listener: d.Listener, Implicit: d.Implicit}
+			s.Log.Info().Str("address", d.Addr().String()).Bool("implicit_tls", d.Implicit).Msg("listening")
+		}
+		s.Log.Info().Str("hostname", s.Config.Hostname).Str("version", versionText()).Str("data", s.Config.Data).Msg("ready")
+		return s.Server.Run(serving, open)
+	})
+	group.Go(func() error {
+		defer stopKeeping()
+		return s.Forwarder.Run(forwarding)
+	})
+	group.Go(func() error { return s.Deliverer.Run(keeping) })
+	group.Go(func() error { return s.Certificates.Run(keeping) })
+	group.Go(func() error { return s.State.Run(keeping) })
+	group.Go(func() error {
+		for {
+			select {
+			case <-hangup:
+				s.reload(env)
+			case <-keeping.Done():
+				return nil
+			}
+		}
+	})
+	err := group.Wait()
+	s.Log.Info().AnErr("cause", err).Msg("stopped")
+	return err
+}

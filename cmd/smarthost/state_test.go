@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// note is a memory of one word.
+type note struct {
+	Word    string
+	changes uint64
+}
+
+func (n *note) Snapshot() []byte { text, _ := json.Marshal(n); return text }
+
+func (n *note) Restore(text []byte) error { return json.Unmarshal(text, n) }
+
+func (n *note) Changes() uint64 { return n.changes }
+
+func (n *note) write(word string) { n.Word = word; n.changes++ }
+
+// checklist 116: what is remembered outlives a kill after a second, and an ordered end at once.
+func TestStateIsKept(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state.json")
+	synctest.Test(t, func(t *testing.T) {
+		n := new(note)
+		s := &state{File: file, Memories: map[string]memory{"note": n}, Log: zerolog.Nop()}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Run(ctx) }()
+		restored := func() string {
+			again := new(note)
+			if err := (&state{File: file, Memories: map[string]memory{"note": again}}).Load(); err != nil {
+				t.Fatal(err)
+			}
+			return again.Word
+		}
+		n.write("first")
+		time.Sleep(stateEvery + time.Millisecond) // the bubble's clock
+		synctest.Wait()
+		if got := restored(); got != "first" {
+			t.Errorf("after a second the file says %q", got)
+		}
+		n.write("second")
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if got := restored(); got != "second" {
+			t.Errorf("after the end the file says %q", got)
+		}
+	})
+}
+
+func TestDamagedStateIsSetAside(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state.json")
+	if err := os.WriteFile(file, []byte(`{"note": {"Wor`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	s := &state{File: file, Memories: map[string]memory{"note": new(note)}, Log: zerolog.New(&log)}
+	if err := s.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(file + ".damaged"); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), `"level":"error"`) {
+		t.Errorf("no alarm: %q", log.String())
+	}
+}

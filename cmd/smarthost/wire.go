@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/seed-1397b510/smarthost/auth"
+	"github.com/seed-1397b510/smarthost/auth/userfile"
+	"github.com/seed-1397b510/smarthost/forward"
+	"github.com/seed-1397b510/smarthost/forward/deliver"
+	"github.com/seed-1397b510/smarthost/forward/route"
+	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
+	"github.com/seed-1397b510/smarthost/policy"
+	"github.com/seed-1397b510/smarthost/policy/limit"
+	"github.com/seed-1397b510/smarthost/server"
+)
+
+// service is the running server: everyone who takes part in the mail's way, introduced to those they need.
+type service struct {
+	Config       *Config // in force; only reload changes it
+	Log          zerolog.Logger
+	Certificates *certificates
+	Users        *userfile.File
+	Limits       *limit.Limits
+	Policy       *policy.Policy
+	Spool        *sqlitespool.Spool
+	Router       *currentRouter
+	Deliverer    *deliver.Deliverer
+	Forwarder    *forward.Forwarder
+	Server       *server.Server
+	State        *state
+}
+
+// newService opens what the config names. The caller closes the Spool.
+func newService(ctx context.Context, c *Config, log zerolog.Logger) (*service, error) {
+	s := &service{Config: c, Log: log}
+	store, err := sqlitespool.Open(ctx, sqlitespool.Config{Dir: filepath.Join(c.Data, "queue"), Log: log})
+	if err != nil {
+		return nil, err
+	}
+	s.Spool = store
+	if err := s.introduce(); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return s, nil
+}
+
+func (s *service) introduce() error {
+	c := s.Config
+	s.Certificates = newCertificates(c, s.Log)
+	if err := s.Certificates.Load(); err != nil {
+		return err
+	}
+	roots, err := readRoots(c.Forward.CA)
+	if err != nil {
+		return err
+	}
+	s.Users = &userfile.File{Path: c.userFile(), Log: s.Log}
+	s.Limits = new(limit.Limits)
+	s.Policy = &policy.Policy{Hostname: c.Hostname, Limits: s.Limits, Log: s.Log}
+	s.Router = new(currentRouter)
+	s.Deliverer = &deliver.Deliverer{Hostname: c.Hostname, RootCAs: roots, Log: s.Log}
+	s.Forwarder = &forward.Forwarder{
+		Spool:          s.Spool,
+		Router:         s.Router,
+		Deliverer:      s.Deliverer,
+		Hostname:       c.Hostname,
+		Workers:        c.Forward.Connections,
+		PerDestination: c.Forward.PerDestination,
+		Log:            s.Log,
+	}
+	s.Server = &server.Server{
+		Hostname:       c.Hostname,
+		Auth:           &auth.Authenticator{Store: s.Users, Log: s.Log},
+		Policy:         s.Policy,
+		Spool:          s.Spool,
+		Destination:    s.Router.Destination,
+		TLS:            s.Certificates.TLS,
+		Log:            s.Log,
+		MaxMessageSize: c.Submission.MaxMessageSize,
+		PerAddress:     c.Listen.PerAddress,
+		MaxConnections: c.Listen.MaxConnections,
+		Proxies:        prefixes(c.Listen.Proxies),
+		RequireTLS:     c.Forward.Relay != "", // the way to an MX is not authenticated (no DNSSEC, no MTA-STS), so that RFC 8689 could not be honoured there
+		Memory:         new(server.Memory),
+	}
+	s.State = &state{
+		File:     filepath.Join(c.Data, "state.json"),
+		Memories: map[string]memory{"limits": s.Limits, "clients": s.Server.Memory},
+		Log:      s.Log,
+	}
+	return errors.Join(s.configure(c), s.State.Load())
+}
+
+// configure puts in force what can change while the service runs. An error means that nothing was changed.
+func (s *service) configure(c *Config) error {
+	router, err := newRouter(c)
+	if err != nil {
+		return err
+	}
+	err = s.Server.Configure(server.Settings{
+		Unauthenticated: server.Mode(c.Submission.Unauthenticated),
+		Help:            c.Submission.Help,
+		MaxRecipients:   c.Submission.MaxRecipients,
+		DuplicateWindow: window(c.Submission.DuplicateWindow),
+	})
+	if err != nil {
+		return err
+	}
+	s.Router.Store(router)
+	s.Limits.Configure(c.Limits)
+	s.Policy.Configure(policy.Settings{ShowClient: c.Submission.ClientAddress})
+	s.Forwarder.Configure(forward.Settings{Retry: c.Forward.Retry, GiveUp: c.Forward.GiveUp})
+	return nil
+}
+
+// reload reads config, accounts and certificate again. Each of the three is taken whole or not at all.
+func (s *service) reload(env *environment) {
+	s.Certificates.Reload()
+	if err := s.Users.Reload(); err != nil {
+		s.Log.Error().Err(err).Msg("the accounts cannot be read; the old ones stay in force")
+	}
+	c, err := loadConfig(env, s.Config.File)
+	if err == nil {
+		err = s.configure(c)
+	}
+	if err != nil {
+		s.Log.Error().Err(err).Msg("the config is wrong; the old one stays in force")
+		return
+	}
+	if needsRestart(s.Config, c) {
+		s.Log.Warn().Msg("some changes of the config need a restart: hostname, data, listen, tls, log, submission.max_message_size, forward.ca, forward.connections, forward.per_destination")
+	}
+	s.Config = c
+	s.Log.Info().Str("config", c.File).Msg("reloaded")
+}
+
+// needsRestart compares what reload does not change.
+func needsRestart(old, new *Config) bool {
+	fixed := func(c *Config) any {
+		return []any{c.Hostname, c.Data, c.Listen, c.TLS, c.Accounts, c.Log, c.Submission.MaxMessageSize,
+			c.Forward.CA, c.Forward.Connections, c.Forward.PerDestination, c.Forward.Relay != ""}
+	}
+	return !reflect.DeepEqual(fixed(old), fixed(new))
+}
+
+// currentRouter is the router in force, which a reload exchanges.
+type currentRouter struct{ atomic.Pointer[route.Router] }
+
+func (r *currentRouter) Destination(address string) string { return r.Load().Destination(address) }
+
+func (r *currentRouter) Hops(ctx context.Context, destination string) ([]route.Hop, error) {
+	return r.Load().Hops(ctx, destination)
+}
+
+func newRouter(c *Config) (*route.Router, error) {
+	r := &route.Router{Hostname: c.Hostname, AllowPrivate: c.Forward.AllowLoopback}
+	if c.Forward.Relay == "" {
+		return r, nil
+	}
+	password := ""
+	if c.Forward.RelayPasswordFile != "" {
+		text, err := os.ReadFile(c.Forward.RelayPasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("forward.relay_password_file: %w", err)
+		}
+		password = strings.TrimRight(string(text), "\r\n")
+	}
+	relay, err := parseRelay(c.Forward.Relay, password)
+	if err != nil {
+		return nil, fmt.Errorf("forward.relay: %w", err)
+	}
+	r.Relay = relay
+	return r, nil
+}
+
+func newCertificates(c *Config, log zerolog.Logger) *certificates {
+	if c.TLS.Certificate != "" {
+		return &certificates{CertFile: c.TLS.Certificate, KeyFile: c.TLS.Key, Log: log}
+	}
+	folder := filepath.Join(c.Data, "tls")
+	return &certificates{
+		CertFile: filepath.Join(folder, "certificate.pem"),
+		KeyFile:  filepath.Join(folder, "key.pem"),
+		Private:  &privateCA{Folder: folder, Hostname: c.Hostname},
+		Log:      log,
+	}
+}
+
+// readRoots adds the authorities in file to those of the system; nil means just the system's.
+func readRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("forward.ca: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("forward.ca: %s holds no PEM certificate", file)
+	}
+	return roots, nil
+}
+
+func prefixes(words []string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, w := range words {
+		if p, err := parsePrefix(w); err == nil { // checked when the config was read
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// window is the duplicate window as the server takes it, where 0 means the default.
+func window(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
