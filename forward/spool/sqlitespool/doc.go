@@ -1,0 +1,21 @@
+// Package sqlitespool keeps the queue in a folder of one machine: one SQLite database, and one file for each large body.
+//
+//	queue.db, -wal, -shm   messages, deliveries, bodies under 64 KiB; readable with the sqlite3 tool
+//	body/<id>              bodies from 64 KiB on, as they were written
+//	lock                   held by the one process that may write; its pid is inside
+//
+// What it promises: see package spool. How: all changes go through one goroutine, which commits once for everybody who waits.
+// A batch that brings mail, a report, or the end of a body file is synced to disk (synchronous=FULL); a batch of mere results only reaches the kernel
+// (NORMAL), which a killed process survives and a power cut may undo: then a delivered message is delivered again.
+// A body file and its directory entry are synced before the row that makes them exist.
+// After a failed commit the database is closed, and nothing is accepted until it has been opened again and all that is known to be
+// committed has been moved into the main file and synced; a failed sync is never repeated on the same data.
+//
+// Leases are kept in memory: only this process hands them out, and when it ends all of them are over. A claim therefore writes nothing.
+// Fences start at the clock, so that no fence of an earlier process is ever valid again.
+//
+// Every row and body has a CRC-32C. What does not match is set aside as damaged.
+//
+// It leaves out: several processes on one folder (the second is refused), systems without flock(2), and network file systems, on which
+// SQLite's write-ahead log does not work.
+package sqlitespool

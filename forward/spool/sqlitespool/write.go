@@ -1,0 +1,278 @@
+package sqlitespool
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/seed-1397b510/smarthost/forward/spool"
+)
+
+const (
+	batchChanges = 512                    // changes in one transaction
+	batchOctets  = 16 << 20               // octets in one transaction
+	gather       = 400 * time.Microsecond // how long a batch waits for others, if the one before was shared
+	reopenPause  = time.Second            // between attempts to open the database again after a fault
+)
+
+var errClosed = errors.New("spool is closed")
+
+// A change is one caller's part of a transaction.
+type change interface {
+	// weight is about how many octets it writes.
+	weight() int
+	// durable tells that it must be synced to disk before its caller goes on.
+	durable() bool
+	// apply makes the change. refused says that it may not be made: it must be found out before anything is written,
+	// and hurts nobody else in the batch. fault ends the whole batch.
+	apply(b *batch) (refused, fault error)
+	// applied is called in the writer's goroutine when it is committed, before the caller goes on.
+	applied()
+}
+
+// A ticket is a change that waits for its transaction.
+type ticket struct {
+	change
+	refused error
+	done    chan error
+}
+
+// totals are counted along with each change, because counting a million rows for each look at the metrics is too much.
+type totals struct{ messages, bytes, queued, waiting, held, damaged int64 }
+
+func (t *totals) of(state spool.State) *int64 {
+	switch state {
+	case spool.Waiting:
+		return &t.waiting
+	case spool.Held:
+		return &t.held
+	case spool.Damaged:
+		return &t.damaged
+	}
+	return &t.queued
+}
+
+// A batch is one transaction.
+type batch struct {
+	*conn
+	now    int64 // milliseconds
+	totals totals
+}
+
+// A writer owns the connection that writes. Its loop is the only goroutine that touches it.
+type writer struct {
+	s         *Spool
+	conn      *conn // nil after a fault, until it is opened again
+	full      bool  // PRAGMA synchronous is FULL
+	purged    int64 // when old duplicate keys were last removed
+	reopened  time.Time
+	reopenErr error
+}
+
+// submit hands a change to the writer and waits for its commit.
+func (s *Spool) submit(c change) error {
+	t := &ticket{change: c, done: make(chan error, 1)}
+	select {
+	case s.changes <- t:
+	case <-s.stop:
+		return errClosed
+	}
+	select {
+	case err := <-t.done:
+		return err
+	case <-s.stopped:
+	}
+	select {
+	case err := <-t.done:
+		return err
+	default:
+		return errClosed
+	}
+}
+
+// loop commits batches until the spool is closed.
+func (w *writer) loop() {
+	defer close(w.s.stopped)
+	var all []*ticket
+	timer := time.NewTimer(time.Hour)
+	for {
+		last := len(all)
+		clear(all)
+		all = all[:0]
+		select {
+		case t := <-w.s.changes:
+			all = w.gather(append(all, t), last, timer)
+			w.commit(all)
+		case <-w.s.stop:
+			if w.conn != nil {
+				if err := w.conn.close(); err != nil {
+					w.s.config.Log.Error().Err(err).Msg("closing the queue's database")
+				}
+			}
+			return
+		}
+	}
+}
+
+// gather adds the changes that wait already, and waits a moment for more if the last batch had several:
+// its callers are likely to come back at once.
+func (w *writer) gather(all []*ticket, last int, timer *time.Timer) []*ticket {
+	octets := all[0].weight()
+	waited := last < 2
+	for len(all) < batchChanges && octets < batchOctets {
+		select {
+		case t := <-w.s.changes:
+			all, octets = append(all, t), octets+t.weight()
+			continue
+		default:
+		}
+		if waited || len(all) >= last {
+			break
+		}
+		waited = true
+		timer.Reset(gather)
+	wait:
+		for len(all) < last && octets < batchOctets {
+			select {
+			case t := <-w.s.changes:
+				all, octets = append(all, t), octets+t.weight()
+			case <-timer.C:
+				break wait
+			}
+		}
+		timer.Stop()
+	}
+	return all
+}
+
+// commit makes one transaction of all, and one of each if the disk is full, so that results get through where mail does not.
+func (w *writer) commit(all []*ticket) {
+	err := w.transact(all)
+	if errors.Is(err, spool.ErrFull) && len(all) > 1 {
+		for i := range all {
+			w.finish(all[i:i+1], w.transact(all[i:i+1]))
+		}
+		return
+	}
+	w.finish(all, err)
+}
+
+func (w *writer) finish(all []*ticket, fault error) {
+	for _, t := range all {
+		switch {
+		case fault != nil:
+			t.done <- fault
+		case t.refused != nil:
+			t.done <- t.refused
+		default:
+			t.applied()
+			t.done <- nil
+		}
+	}
+}
+
+// transact runs one transaction. After a fault none of it has happened.
+func (w *writer) transact(all []*ticket) error {
+	if err := w.ready(); err != nil {
+		return err
+	}
+	durable := false
+	for _, t := range all {
+		t.refused = nil
+		durable = durable || t.durable()
+	}
+	b := &batch{conn: w.conn, now: time.Now().UnixMilli(), totals: w.s.counted()}
+	err := w.run(b, all, durable)
+	if err == nil {
+		w.s.count(b.totals)
+		return nil
+	}
+	w.conn.script("ROLLBACK") // fails if SQLite has done it already
+	if errors.Is(full(err), spool.ErrFull) {
+		return full(err) // writing failed, which comes before syncing: the connection is as good as before
+	}
+	w.s.config.Log.Error().Err(err).Int("changes", len(all)).Msg("the queue's database failed; it is closed and opened again")
+	w.conn.close()
+	w.conn = nil
+	return full(fmt.Errorf("commit to the queue: %w", err))
+}
+
+func (w *writer) run(b *batch, all []*ticket, durable bool) error {
+	if durable != w.full {
+		// Only possible outside a transaction.
+		mode := "PRAGMA synchronous = NORMAL"
+		if durable {
+			mode = "PRAGMA synchronous = FULL"
+		}
+		if err := b.script(mode); err != nil {
+			return err
+		}
+		w.full = durable
+	}
+	if _, err := b.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	before := b.totals
+	for _, t := range all {
+		refused, fault := t.apply(b)
+		if fault != nil {
+			return fault
+		}
+		t.refused = refused
+	}
+	if b.totals != before {
+		t := b.totals
+		if _, err := b.exec("UPDATE total SET messages = ?, bytes = ?, queued = ?, waiting = ?, held = ?, damaged = ?",
+			t.messages, t.bytes, t.queued, t.waiting, t.held, t.damaged); err != nil {
+			return err
+		}
+	}
+	if durable && b.now-w.purged >= 1000 {
+		w.purged = b.now
+		if _, err := b.exec("DELETE FROM duplicate WHERE key IN (SELECT key FROM duplicate WHERE until <= ? LIMIT 10000)", b.now); err != nil {
+			return err
+		}
+	}
+	_, err := b.exec("COMMIT")
+	return err
+}
+
+// ready opens the database again after a fault. Before anything new is written, all that is committed goes to the main file and is synced:
+// a log whose sync has failed is not written on.
+func (w *writer) ready() error {
+	if w.conn != nil {
+		return nil
+	}
+	if time.Since(w.reopened) < reopenPause {
+		return w.reopenErr
+	}
+	w.reopened = time.Now()
+	c, err := w.s.openWriter()
+	if err == nil {
+		var busy int64
+		if busy, err = c.number("PRAGMA wal_checkpoint(TRUNCATE)"); err == nil && busy != 0 {
+			err = errors.New("the database is in use by another program")
+		}
+		if err != nil {
+			c.close()
+		}
+	}
+	if err != nil {
+		w.reopenErr = full(fmt.Errorf("open the queue again: %w", err))
+		return w.reopenErr
+	}
+	w.conn, w.full = c, true
+	w.s.config.Log.Info().Msg("the queue's database is open again")
+	return nil
+}
+
+// full makes an error that means "no space" one that says so.
+func full(err error) error {
+	if code(err) == sqlite3.SQLITE_FULL || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", spool.ErrFull, err)
+	}
+	return err
+}
