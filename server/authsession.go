@@ -1,0 +1,102 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+
+	"github.com/seed-1397b510/smarthost/auth"
+)
+
+// AuthMechanisms are offered inside TLS only (RFC 4954 §4, RFC 8314 §3.3), and there always.
+func (s *session) AuthMechanisms() []string {
+	if s.conn.TLS() == nil {
+		return nil
+	}
+	return s.server.Auth.Mechanisms()
+}
+
+// Auth begins a login (RFC 4954 §4).
+func (s *session) Auth(mechanism string) (sasl.Server, error) {
+	if s.conn.TLS() == nil {
+		return nil, s.fault("AUTH", s.words().mustStartTLS())
+	}
+	if s.transaction.policy != nil {
+		return nil, s.fault("AUTH", s.words().authInTransaction())
+	}
+	peer := auth.Peer{Addr: s.conn.Addr(), Hello: s.core.Hostname(), Session: s.conn.Session()}
+	a := &exchange{session: s, mechanism: mechanism}
+	server, err := s.server.Auth.Begin(s.conn.Context(), mechanism, peer, a.succeeded)
+	if err != nil {
+		return nil, a.failed(err)
+	}
+	a.server = server
+	return a, nil
+}
+
+// exchange watches one AUTH, because how it ended decides what MAIL is told.
+type exchange struct {
+	session   *session
+	server    sasl.Server
+	mechanism string
+	asked     bool   // a challenge was sent
+	named     bool   // the response that holds the user has come
+	user      string // whom the client claims to be
+}
+
+// Next hands a response on.
+func (a *exchange) Next(response []byte) (challenge []byte, done bool, err error) {
+	if !a.named && (response != nil || a.asked) {
+		a.named, a.user = true, claimed(a.mechanism, response) // the first response only: the next one is the password
+	}
+	a.asked = true
+	challenge, done, err = a.server.Next(response)
+	if err != nil {
+		return nil, false, a.failed(err)
+	}
+	return challenge, done, nil
+}
+
+// claimed is the user in a response of PLAIN (RFC 4616 §2) or in the first one of LOGIN. It is good for words only.
+func claimed(mechanism string, response []byte) string {
+	if mechanism == sasl.Plain {
+		fields := bytes.SplitN(response, []byte{0}, 3)
+		if len(fields) != 3 {
+			return "" // whatever it is, it may be a password
+		}
+		response = fields[1]
+	}
+	return string(response[:min(len(response), maxName)])
+}
+
+func (a *exchange) succeeded(account auth.Account) {
+	s := a.session
+	s.client.account = &account
+	s.client.login = attempt{outcome: loggedIn, user: account.Name}
+	s.conn.LoggedIn()
+	s.server.Memory.loggedIn(s.conn.Addr(), s.core.Hostname(), account.Name)
+	s.client.log.Info().Str("account", bounded(account.Name)).Str("device", bounded(account.Device)).Str("mechanism", a.mechanism).Msg("logged in")
+}
+
+// failed notes how the exchange ended and makes the reply. The user in the log is what the client sent as one: never a response as a whole.
+func (a *exchange) failed(err error) *smtp.SMTPError {
+	s := a.session
+	reply, ok := errors.AsType[*smtp.SMTPError](err)
+	if !ok {
+		reply = s.words().authUnavailable()
+	}
+	switch {
+	case reply.Code == 535:
+		s.client.login = attempt{wrongPassword, a.user}
+	case reply.Code/100 == 4:
+		s.client.login = attempt{undecided, a.user}
+	}
+	event := s.logRefusal("AUTH", reply).Str("mechanism", bounded(a.mechanism)).Str("user", bounded(a.user))
+	if !ok {
+		event = event.AnErr("cause", err)
+	}
+	event.Msg("refused")
+	return reply
+}

@@ -1,0 +1,72 @@
+package server
+
+import (
+	"github.com/emersion/go-smtp"
+
+	"github.com/seed-1397b510/smarthost/forward/spool"
+)
+
+// Mail begins a transaction (RFC 5321 §4.1.1.2). Who has not logged in learns it here and not at RCPT (RFC 6409 §4.3).
+func (s *session) Mail(from string, options *smtp.MailOptions) error {
+	if refusal := s.unauthenticated(); refusal != nil {
+		s.client.refused = true
+		s.logRefusal("MAIL", refusal).Str("from", bounded(from)).Msg("refused")
+		return refusal
+	}
+	if s.transaction.policy != nil {
+		return s.fault("MAIL", s.words().nestedMail())
+	}
+	p, err := s.server.Policy.Mail(s.conn.Context(), *s.client.account, from, options)
+	if err != nil {
+		return s.fault("MAIL", err)
+	}
+	s.transaction = transaction{policy: p, from: from, options: *options}
+	return nil
+}
+
+// unauthenticated is the refusal for a client that has not logged in, nil for one that has.
+func (s *session) unauthenticated() *smtp.SMTPError {
+	w := s.words()
+	mode := s.server.current().Unauthenticated
+	var refusal *smtp.SMTPError
+	switch login := s.client.login; {
+	case s.conn.TLS() == nil: // the guard lets nobody through without TLS; should it ever, nothing is relayed
+		refusal = w.mustStartTLS()
+	case s.client.account != nil:
+		return nil
+	case login.outcome == wrongPassword:
+		refusal = w.loginFailed(login.user)
+		if mode == Grace && s.server.Memory.usuallyLogsIn(s.conn.Addr(), s.core.Hostname(), login.user) {
+			refusal = temporarily(refusal)
+		}
+	case login.outcome == undecided && mode != Reject:
+		refusal = w.unavailable()
+	default:
+		refusal = w.loginRequired()
+	}
+	if mode == Defer {
+		refusal = temporarily(refusal)
+	}
+	return refusal
+}
+
+// Rcpt adds a recipient (RFC 5321 §4.1.1.3).
+func (s *session) Rcpt(to string, options *smtp.RcptOptions) error {
+	if s.transaction.policy == nil {
+		return s.fault("RCPT", s.words().noTransaction())
+	}
+	if most := s.server.current().MaxRecipients; len(s.recipients) >= most {
+		return s.fault("RCPT", s.words().tooManyRecipients(most))
+	}
+	if err := s.transaction.policy.Rcpt(s.conn.Context(), to, options); err != nil {
+		return s.fault("RCPT", err)
+	}
+	s.recipients = append(s.recipients, spool.Recipient{
+		Address:      to,
+		Destination:  s.server.Destination(to),
+		Notify:       options.Notify,
+		OriginalType: options.OriginalRecipientType,
+		Original:     options.OriginalRecipient,
+	})
+	return nil
+}
