@@ -210,6 +210,7 @@ func (s *Server) newGuard() *guard.Guard {
 		MaxAuthFailures: s.MaxAuthFailures,
 		Proxies:         s.Proxies,
 		RequireTLS:      s.RequireTLS,
+		MaxRecipients:   func() int { return s.current().MaxRecipients },
 		Timeouts:        s.Timeouts,
 		Hooks: guard.Hooks{
 			Opened:    s.opened,

@@ -3,6 +3,7 @@ package guard
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -95,6 +96,9 @@ func (c *Conn) sayEHLO(texts [][]byte) {
 			continue
 		}
 		lines = append(lines, line)
+	}
+	if c.g.MaxRecipients != nil {
+		lines = append(lines, fmt.Sprintf("LIMITS RCPTMAX=%d", c.g.MaxRecipients()))
 	}
 	if c.g.RequireTLS {
 		c.ext.requireTLS = true
