@@ -1,0 +1,152 @@
+package spooltest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-1397b510/smarthost/forward/spool"
+)
+
+const (
+	childVariable = "SPOOLTEST_CHILD" // the directory, in the child's environment
+	killRounds    = 6
+	killWriters   = 64
+)
+
+// Child makes this process the crash test's child if it was started as one, and then does not return:
+// 64 writers keep mail and a worker settles some of it until the process is killed.
+// open is like an Opener's, without a test.
+func Child(open func(dir string) (spool.Store, error)) {
+	dir := os.Getenv(childVariable)
+	if dir == "" {
+		return
+	}
+	s, err := open(dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	var mu sync.Mutex
+	say := func(word, id string) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Println(word, id) // one write: what arrives is whole lines
+	}
+	var wg sync.WaitGroup
+	for range killWriters {
+		wg.Go(func() {
+			for {
+				if err := keepOne(s, say); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					os.Exit(1)
+				}
+			}
+		})
+	}
+	wg.Go(func() { work(s, say) })
+	wg.Wait()
+}
+
+func keepOne(s spool.Store, say func(word, id string)) error {
+	e := letter("bob@a.example")
+	d, err := s.Create(context.Background(), e)
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(d, pattern(500+rand.IntN(120_000))); err != nil {
+		return err
+	}
+	if err := d.Commit(context.Background(), spool.Seal{Top: []byte(e.ID + "\r\n")}); err != nil {
+		return err
+	}
+	say("kept", e.ID)
+	return nil
+}
+
+// work settles one in a while, and says so before: from then on the message may be gone.
+func work(s spool.Store, say func(word, id string)) {
+	for {
+		ds, err := s.Claim(context.Background(), spool.Query{Max: 1, Lease: time.Minute})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		say("settling", ds[0].ID)
+		if err := s.Settle(context.Background(), spool.Settlement{Delivery: ds[0], Results: results(ds[0], 250)}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		say("settled", ds[0].ID)
+	}
+}
+
+// checklist 76: what was acknowledged is there after kill -9 at any moment, whole; what was settled is not.
+func runKill(t *testing.T, open Opener) {
+	dir := t.TempDir()
+	kept, settling, settled := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for range killRounds {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), childVariable+"="+dir)
+		child.Stderr = os.Stderr
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		killer := time.AfterFunc(time.Duration(100+rand.IntN(400))*time.Millisecond, func() { child.Process.Kill() })
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			word, id, _ := strings.Cut(lines.Text(), " ")
+			map[string]map[string]bool{"kept": kept, "settling": settling, "settled": settled}[word][id] = true
+		}
+		if child.Wait(); killer.Stop() {
+			t.Fatal("the child ended by itself")
+		}
+		verify(t, open, dir, kept, settling, settled)
+	}
+	if len(kept) < 100 {
+		t.Errorf("only %d messages were kept: the test shows nothing", len(kept))
+	}
+}
+
+func verify(t *testing.T, open Opener, dir string, kept, settling, settled map[string]bool) {
+	t.Helper()
+	h := &harness{T: t, open: open, dir: dir}
+	h.Store = open(t, dir)
+	defer h.close()
+	there := map[string]bool{}
+	for e, err := range h.List(context.Background(), spool.Filter{}) {
+		h.check(err)
+		there[e.ID] = true
+		if body := h.body(e.ID); int64(len(body)) != e.Size || body != e.ID+"\r\n"+pattern(len(body)-len(e.ID)-2) {
+			t.Errorf("%s came back with another body", e.ID)
+		}
+		if e.State != spool.Queued {
+			t.Errorf("%s is %s", e.ID, e.State)
+		}
+	}
+	for id := range kept {
+		if !there[id] && !settling[id] {
+			t.Errorf("%s was acknowledged and is lost", id)
+		}
+	}
+	for id := range settled {
+		if there[id] {
+			t.Errorf("%s was settled and is there again", id)
+		}
+	}
+	messages, _, byState := h.counts()
+	h.same("messages counted", messages, len(there))
+	h.same("deliveries counted", byState[spool.Queued], len(there))
+}
