@@ -11,7 +11,7 @@ import (
 
 const (
 	maxIdle       = 64               // default of Deliverer.MaxIdle
-	maxIdlePerHop = 4                // kept for one hop
+	maxIdlePerHop = 16               // kept for one hop
 	maxMessages   = 100              // on one connection
 	maxAge        = 5 * time.Minute  // of a connection
 	idleTime      = 30 * time.Second // well below the 5 minutes that a hop must wait (RFC 5321 §4.5.3.2.7)
