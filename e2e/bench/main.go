@@ -27,7 +27,7 @@ type target struct {
 }
 
 func main() {
-	rounds := flag.Int("rounds", 3, "rounds, the targets in turn")
+	rounds := flag.Int("rounds", 3, "rounds, the targets in turn, after one to warm up; 0 leaves out the comparison")
 	messages := flag.Int("messages", 2000, "messages of each measurement")
 	idle := flag.Int("idle", 10000, "idle TLS connections; 0 leaves that out")
 	flag.Parse()
@@ -82,7 +82,9 @@ func run(ctx context.Context, rounds, messages, idle int) (err error) {
 			}
 		}
 	}
-	t.print(os.Stdout, loads, ours.name, theirs.name)
+	if rounds > 0 {
+		t.print(os.Stdout, loads, ours.name, theirs.name)
+	}
 	if idle > 0 {
 		return measureIdle(ctx, ours, idle, os.Stdout)
 	}
