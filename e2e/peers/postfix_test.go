@@ -1,0 +1,216 @@
+//go:build e2e
+
+package peers
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	relayUser     = "smarthost"
+	relayPassword = "upstream secret"
+	mailboxUser   = 5000
+)
+
+// A postfix is Debian's Postfix in a folder of its own: on port 25 for everyone, on port 587 with STARTTLS and a login
+// against Dovecot. Mail for dest.test goes into one Maildir, whatever the local part.
+type postfix struct {
+	folder string
+}
+
+var postfixNames = []string{
+	"dest.test. 60 IN MX 10 mx.dest.test.",
+	"mx.dest.test. 60 IN A 127.0.0.1",
+	"relay.test. 60 IN A 127.0.0.1",
+}
+
+func startPostfix(t *testing.T, ca *authority) *postfix {
+	t.Helper()
+	folder, err := os.MkdirTemp(os.Getenv(inside), "postfix-")
+	check(t, err)
+	p := &postfix{folder: folder}
+	check(t, os.Chmod(folder, 0o755))
+	for _, d := range []string{"etc", "queue", "queue/private", "data", "mail", "dovecot"} {
+		check(t, os.Mkdir(filepath.Join(folder, d), 0o755))
+	}
+	command(t, "chown", "postfix", filepath.Join(folder, "data"), filepath.Join(folder, "queue", "private"))
+	check(t, os.Chown(filepath.Join(folder, "mail"), mailboxUser, mailboxUser))
+	certificate, key := ca.issue(t, filepath.Join(folder, "etc"), "mx.dest.test", "relay.test")
+	chain, err := os.ReadFile(key)
+	check(t, err)
+	text, err := os.ReadFile(certificate)
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(folder, "etc", "chain.pem"), append(chain, text...), 0o600))
+	p.startDovecot(t)
+	p.startMaster(t)
+	return p
+}
+
+func (p *postfix) startDovecot(t *testing.T) {
+	t.Helper()
+	base := filepath.Join(p.folder, "dovecot")
+	check(t, os.WriteFile(filepath.Join(base, "users"), []byte(relayUser+":{PLAIN}"+relayPassword+"\n"), 0o644))
+	config := filepath.Join(base, "dovecot.conf")
+	check(t, os.WriteFile(config, fmt.Appendf(nil, `protocols =
+base_dir = %[1]s/run
+log_path = %[1]s/log
+ssl = no
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+passdb {
+  driver = passwd-file
+  args = %[1]s/users
+}
+service auth {
+  unix_listener %[2]s/queue/private/auth {
+    mode = 0666
+  }
+}
+service anvil {
+  chroot =
+}
+`, base, p.folder), 0o644))
+	run(t, "dovecot", "-F", "-c", config)
+	await(t, "Dovecot's socket", 20*time.Second, func() bool {
+		c, err := net.Dial("unix", filepath.Join(p.folder, "queue/private/auth"))
+		return err == nil && c.Close() == nil
+	})
+}
+
+func (p *postfix) startMaster(t *testing.T) {
+	t.Helper()
+	etc := filepath.Join(p.folder, "etc")
+	check(t, os.WriteFile(filepath.Join(etc, "main.cf"), fmt.Appendf(nil, `compatibility_level = 3.6
+queue_directory = %[1]s/queue
+data_directory = %[1]s/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mx.dest.test
+mydestination =
+mynetworks =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+maillog_file = %[1]s/log
+maillog_file_prefixes = %[1]s
+smtputf8_enable = yes
+message_size_limit = 104857600
+virtual_mailbox_domains = dest.test
+virtual_mailbox_base = %[1]s/mail
+virtual_mailbox_maps = static:box/
+virtual_mailbox_limit = 0
+virtual_uid_maps = static:%[2]d
+virtual_gid_maps = static:%[2]d
+smtpd_tls_chain_files = %[1]s/etc/chain.pem
+smtpd_tls_security_level = may
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = private/auth
+smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
+local_header_rewrite_clients =
+message_drop_headers =
+`, p.folder, mailboxUser), 0o644))
+	dist, err := os.ReadFile("/usr/share/postfix/master.cf.dist")
+	check(t, err)
+	var services strings.Builder
+	for line := range strings.Lines(string(dist)) {
+		f := strings.Fields(line)
+		if len(f) < 8 || strings.HasPrefix(line, "#") || strings.HasPrefix(line, " ") {
+			continue
+		}
+		f[4] = "n" // no chroot: names are asked of the test's DNS server
+		services.WriteString(strings.Join(f, " ") + "\n")
+	}
+	services.WriteString("submission inet n - n - - smtpd\n -o smtpd_tls_security_level=encrypt\n -o smtpd_sasl_auth_enable=yes\n -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n")
+	check(t, os.WriteFile(filepath.Join(etc, "master.cf"), []byte(services.String()), 0o644))
+	run(t, "postfix", "-c", etc, "start-fg")
+	for _, port := range []string{"25", "587"} {
+		await(t, "Postfix on port "+port, 30*time.Second, func() bool {
+			c, err := net.Dial("tcp", "127.0.0.1:"+port)
+			return err == nil && c.Close() == nil
+		})
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			text, _ := os.ReadFile(filepath.Join(p.folder, "log"))
+			t.Logf("log of Postfix, its end:\n%s", text[max(0, len(text)-6000):])
+		}
+	})
+}
+
+// mailbox returns the mails of the Maildir once there are n: without what Postfix has put on top.
+func (p *postfix) mailbox(t *testing.T, n int) [][]byte {
+	t.Helper()
+	pattern := filepath.Join(p.folder, "mail/box/new/*")
+	await(t, fmt.Sprintf("%d mails in the Maildir", n), time.Minute, func() bool {
+		all, _ := filepath.Glob(pattern)
+		return len(all) >= n
+	})
+	files, err := filepath.Glob(pattern)
+	check(t, err)
+	if len(files) > n {
+		t.Errorf("%d mails in the Maildir, want %d", len(files), n)
+	}
+	var mails [][]byte
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		check(t, err)
+		check(t, os.Remove(f))
+		// Return-Path, X-Original-To, Delivered-To and Postfix' own Received come first.
+		for _, field := range []string{"Return-Path:", "X-Original-To:", "Delivered-To:", "Received:"} {
+			if !bytes.HasPrefix(text, []byte(field)) {
+				t.Fatalf("no %s on top of the mail in the Maildir: %.300q", field, text)
+			}
+			text = afterField(text)
+		}
+		mails = append(mails, text)
+	}
+	return mails
+}
+
+// afterField cuts off the first header field with its continuation lines.
+func afterField(text []byte) []byte {
+	for {
+		_, rest, found := bytes.Cut(text, []byte("\n"))
+		if !found || len(rest) == 0 || (rest[0] != ' ' && rest[0] != '\t') {
+			return rest
+		}
+		text = rest
+	}
+}
+
+// run starts a program that stays, and ends it in order when the test does.
+func run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.WaitDelay = 5 * time.Second
+	check(t, cmd.Start())
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+		if t.Failed() && said.Len() > 0 {
+			t.Logf("%s: %s", name, said.String())
+		}
+	})
+}
+
+// command runs a program to its end.
+func command(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
