@@ -1,224 +1,242 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"path/filepath"
-	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 
 	"github.com/seed-1397b510/smarthost/forward/spool"
 	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
-	"github.com/seed-1397b510/smarthost/policy/limit"
 )
 
-const queueHelp = `smarthost queue shows the mail that waits, and why. It reads beside a running server and changes nothing.
+const queueHelp = `smarthost queue shows the mail that waits, and why. It changes nothing, and works while the server runs and while it does not.
 
     smarthost queue [list] [--account NAME] [--destination DOMAIN] [--limit N] [--json]
     smarthost queue show ID [--json]
 
-list prints a line for each delivery, that is a message for one destination, oldest first; show prints all that is known of
-one message, each recipient with the last reply.
+Each entry is one message for one destination: its id, age, size, sender, destination and state; below it each recipient that has
+not got it yet, with the last answer. --destination relay shows what waits for the relay, if there is one. With --json each line is an object.
+What is being delivered at this moment shows as queued or waiting.
 
 Examples:
     smarthost queue
-    smarthost queue list --destination example.org --limit 20
-    smarthost queue show 06h0szy7m56cdtes
+    smarthost queue --destination example.com --limit 20
+    smarthost queue show 06ewzp00k3v7t2mq
 `
+
+// queueFlags are the flags of both subcommands.
+type queueFlags struct {
+	filter spool.Filter
+	json   bool
+}
 
 func queueCommand(env *environment, args []string) error {
 	fs := newFlags(env, "queue", queueHelp)
-	path := commonFlags(fs)
-	var filter spool.Filter
-	fs.StringVar(&filter.Account, "account", "", "only mail of this account")
-	fs.StringVar(&filter.Destination, "destination", "", "only mail for this destination")
-	fs.IntVar(&filter.Limit, "limit", 0, "at most so many deliveries")
-	asJSON := fs.Bool("json", false, "print JSON, an object for each delivery")
+	config := commonFlags(fs)
+	var f queueFlags
+	fs.StringVar(&f.filter.Account, "account", "", "only mail of this account")
+	fs.StringVar(&f.filter.Destination, "destination", "", "only mail for this destination")
+	fs.IntVar(&f.filter.Limit, "limit", 0, "at most so many entries")
+	fs.BoolVar(&f.json, "json", false, "print JSON")
 	args, err := parseFlags(fs, args)
 	if err != nil {
 		return err
 	}
-	show := false
+	word := "list"
+	if len(args) > 0 {
+		word, args = args[0], args[1:]
+	}
 	switch {
-	case len(args) == 0, len(args) == 1 && args[0] == "list":
-	case len(args) == 2 && args[0] == "show":
-		show, filter.ID = true, args[1]
+	case f.filter.Limit < 0:
+		return usageError("queue: --limit must not be negative; leave it out to see everything")
+	case word == "show" && len(args) != 1:
+		return usageError("queue show takes one id (see smarthost queue --help)")
+	case word == "show":
+		f.filter.ID = args[0]
+	case word == "list" && len(args) > 0:
+		return usageError(fmt.Sprintf("queue list takes no %q (see smarthost queue --help)", args[0]))
+	case word != "list":
+		return usageError(fmt.Sprintf("queue: no such subcommand: %q (see smarthost queue --help)", word))
+	}
+	c, err := loadConfig(env, *config)
+	if err != nil {
+		return err
+	}
+	return showQueue(env, queueFolder(c), f)
+}
+
+// queueFolder is where the queue is kept in data.
+func queueFolder(c *Config) string { return filepath.Join(c.Data, "queue") }
+
+func showQueue(env *environment, dir string, f queueFlags) error {
+	out := bufio.NewWriter(env.Stdout)
+	defer out.Flush()
+	n := 0
+	reader, err := sqlitespool.OpenReadOnly(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // the server has never run here: there is no mail
+	case err != nil:
+		return err
 	default:
-		return usageError("queue: expected nothing, list, or show ID (see smarthost queue --help)")
-	}
-	if filter.Limit < 0 {
-		return usageError("queue: --limit must not be negative")
-	}
-	c, err := loadConfig(env, *path)
-	if err != nil {
-		return err
-	}
-	entries, err := readQueue(env, c, filter)
-	if err != nil {
-		return err
-	}
-	switch {
-	case show && len(entries) == 0:
-		return fmt.Errorf("there is no message %q in the queue; it was delivered or returned (the server's log says which), or never came", filter.ID)
-	case *asJSON:
-		return printEntriesJSON(env.Stdout, entries)
-	case show:
-		return printMessage(env.Stdout, entries)
-	}
-	return printEntries(env.Stdout, entries)
-}
-
-func readQueue(env *environment, c *Config, filter spool.Filter) (entries []spool.Entry, err error) {
-	folder := filepath.Join(c.Data, "queue")
-	r, err := sqlitespool.OpenReadOnly(folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no queue in %s; is data in the config the one that the server uses?", folder)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	for e, err := range r.List(env.Context, filter) {
-		if err != nil {
-			return nil, fmt.Errorf("read the queue: %w", err)
-		}
-		entries = append(entries, e)
-	}
-	return entries, nil
-}
-
-func printEntries(w io.Writer, entries []spool.Entry) error {
-	if len(entries) == 0 {
-		fmt.Fprintln(w, "the queue is empty: nothing waits")
-		return nil
-	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tAGE\tSIZE\tFROM\tTO\tSTATE\tTRIES\tNEXT\tWHY")
-	for _, e := range entries {
-		to := "-"
-		if len(e.Recipients) > 0 {
-			to = e.Recipients[0].Address
-		}
-		if n := len(e.Recipients); n > 1 {
-			to += fmt.Sprintf(" +%d", n-1)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t<%s>\t%s\t%s\t%d\t%s\t%s\n", e.ID, limit.Words(time.Since(e.Arrived)), sizeText(e.Size),
-			printable(e.From), printable(to), e.State, e.Attempts, next(e), printable(why(e)))
-	}
-	return table.Flush()
-}
-
-func printMessage(w io.Writer, entries []spool.Entry) error {
-	first := entries[0]
-	fmt.Fprintf(w, "message   %s\nfrom      <%s>\naccount   %s\narrived   %s (%s ago)\nsize      %s\n", first.ID, printable(first.From),
-		printable(describe(first.Account, first.Device)), first.Arrived.Format(time.RFC3339), limit.Words(time.Since(first.Arrived)), sizeText(first.Size))
-	if first.Parent != "" {
-		fmt.Fprintf(w, "report on %s\n", first.Parent)
-	}
-	for _, e := range entries {
-		fmt.Fprintf(w, "\nfor %s: %s, tried %d times, next %s\n", printable(e.Destination), e.State, e.Attempts, next(e))
-		for _, r := range e.Recipients {
-			fmt.Fprintf(w, "    <%s>\n", printable(r.Address))
-			if last, ok := e.Last[r.Address]; ok {
-				fmt.Fprintf(w, "        %s\n", printable(replyOf(last)))
+		defer reader.Close()
+		now := time.Now()
+		for e, err := range reader.List(env.Context, f.filter) {
+			if err != nil {
+				return err
+			}
+			n++
+			if f.json {
+				err = json.NewEncoder(out).Encode(newQueueEntry(e))
 			} else {
-				fmt.Fprintln(w, "        not tried yet")
+				writeEntry(out, e, now)
+			}
+			if err != nil {
+				return err
 			}
 		}
 	}
+	switch {
+	case n > 0 || f.json && f.filter.ID == "":
+	case f.filter.ID != "":
+		return fmt.Errorf("the queue has no message %q: it has been delivered or returned, or was never here", f.filter.ID)
+	case f.filter.Account != "" || f.filter.Destination != "":
+		fmt.Fprintln(out, "No mail in the queue matches.")
+	default:
+		fmt.Fprintln(out, "The queue is empty.")
+	}
 	return nil
 }
 
-// listedDelivery is a delivery as --json prints it.
-type listedDelivery struct {
-	ID          string            `json:"id"`
-	From        string            `json:"from"`
-	Account     string            `json:"account"`
-	Device      string            `json:"device,omitempty"`
-	Arrived     time.Time         `json:"arrived"`
-	Size        int64             `json:"size"`
-	Parent      string            `json:"parent,omitempty"`
-	Destination string            `json:"destination"`
-	State       spool.State       `json:"state"`
-	Attempts    int               `json:"attempts"`
-	Next        time.Time         `json:"next"`
-	Recipients  []listedRecipient `json:"recipients"`
+// queueEntry is the JSON form of an entry. Its names are part of the command's interface.
+type queueEntry struct {
+	ID          string           `json:"id"`
+	State       spool.State      `json:"state"`
+	Arrived     time.Time        `json:"arrived"`
+	Size        int64            `json:"size"`
+	Account     string           `json:"account"`
+	From        string           `json:"from"`
+	Destination string           `json:"destination"`
+	Attempts    int              `json:"attempts"`
+	Next        *time.Time       `json:"next,omitempty"`
+	Parent      string           `json:"report_on,omitempty"`
+	Recipients  []queueRecipient `json:"recipients"`
 }
 
-type listedRecipient struct {
+type queueRecipient struct {
 	Address string `json:"address"`
 	Hop     string `json:"hop,omitempty"`
-	Code    int    `json:"code,omitempty"`
 	Reply   string `json:"reply,omitempty"`
 }
 
-func printEntriesJSON(w io.Writer, entries []spool.Entry) error {
-	encoder := json.NewEncoder(w)
-	for _, e := range entries {
-		d := listedDelivery{e.ID, e.From, e.Account, e.Device, e.Arrived, e.Size, e.Parent, e.Destination, e.State, e.Attempts, e.Due, []listedRecipient{}}
-		for _, r := range e.Recipients {
-			last := e.Last[r.Address]
-			d.Recipients = append(d.Recipients, listedRecipient{r.Address, last.Hop, last.Reply.Code, last.Reply.Message})
+func newQueueEntry(e spool.Entry) queueEntry {
+	q := queueEntry{ID: e.ID, State: e.State, Arrived: e.Arrived.UTC(), Size: e.Size, Account: e.Account, From: e.From, Destination: e.Destination,
+		Attempts: e.Attempts, Parent: e.Parent, Recipients: []queueRecipient{}}
+	if !e.Due.IsZero() {
+		due := e.Due.UTC()
+		q.Next = &due
+	}
+	for _, r := range e.Recipients {
+		q.Recipients = append(q.Recipients, queueRecipient{r.Address, e.Last[r.Address].Hop, replyText(e.Last[r.Address])})
+	}
+	return q
+}
+
+// replyText is the last answer in one string; "" if nothing was tried yet.
+func replyText(r spool.Result) string {
+	if r.Reply.Code == 0 {
+		return ""
+	}
+	enhanced := ""
+	if c := r.Reply.EnhancedCode; c[0] > 0 {
+		enhanced = fmt.Sprintf("%d.%d.%d ", c[0], c[1], c[2])
+	}
+	return fmt.Sprintf("%d %s%s", r.Reply.Code, enhanced, r.Reply.Message)
+}
+
+func writeEntry(w io.Writer, e spool.Entry, now time.Time) {
+	from := printable(e.From)
+	if from == "" {
+		from = "<> (report)"
+	}
+	fmt.Fprintf(w, "%s  %s old  %s  %s -> %s  %s\n", printable(e.ID), ago(now.Sub(e.Arrived)), octetsText(e.Size), from, printable(e.Destination), stateText(e, now))
+	for _, r := range e.Recipients {
+		fmt.Fprintf(w, "    %s", printable(r.Address))
+		if last := e.Last[r.Address]; last.Reply.Code != 0 {
+			fmt.Fprintf(w, ": %s", printable(replyText(last)))
+			if last.Hop != "" {
+				fmt.Fprintf(w, " (%s)", printable(last.Hop))
+			}
 		}
-		if err := encoder.Encode(d); err != nil {
-			return err
-		}
+		fmt.Fprintln(w)
 	}
-	return nil
 }
 
-// why is the last reply to any recipient.
-func why(e spool.Entry) string {
-	for _, address := range slices.Sorted(maps.Keys(e.Last)) {
-		return replyOf(e.Last[address])
-	}
-	return ""
-}
-
-func replyOf(r spool.Result) string {
-	text := fmt.Sprintf("%d %s", r.Reply.Code, r.Reply.Message)
-	if r.Hop != "" {
-		text = r.Hop + ": " + text
-	}
-	return text
-}
-
-func next(e spool.Entry) string {
-	switch left := time.Until(e.Due); {
-	case e.State == spool.Held, e.State == spool.Damaged:
-		return "-"
-	case e.State == spool.Leased:
-		return "now"
-	case left <= 0:
-		return "due"
+func stateText(e spool.Entry, now time.Time) string {
+	s := string(e.State)
+	switch e.Attempts {
+	case 0:
+	case 1:
+		s += ", 1 attempt"
 	default:
-		return "in " + limit.Words(left)
+		s += fmt.Sprintf(", %d attempts", e.Attempts)
+	}
+	switch left := e.Due.Sub(now); {
+	case e.Due.IsZero():
+		return s
+	case left <= 0:
+		return s + ", next try now"
+	default:
+		return s + ", next try in " + ago(left)
 	}
 }
 
-func sizeText(n int64) string {
+// ago is a duration in one unit, rounded down, as people say it.
+func ago(d time.Duration) string {
 	switch {
-	case n < 10<<10:
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", max(0, d/time.Second))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d d", d/(24*time.Hour))
+}
+
+func octetsText(n int64) string {
+	switch {
+	case n < 1<<10:
 		return fmt.Sprintf("%d B", n)
-	case n < 10<<20:
+	case n < 1<<20:
 		return fmt.Sprintf("%d KiB", n>>10)
 	}
-	return fmt.Sprintf("%d MiB", n>>20)
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
-// printable keeps what strangers wrote from steering a terminal, and a line from becoming two.
+// longestShown bounds what one entry may put on the terminal of foreign text, in characters.
+const longestShown = 300
+
+// printable makes text from outside safe for a terminal: one line, no control characters, no change of the writing direction, bounded.
 func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) && !unicode.In(r, unicode.Cf) {
-			return r
+	if s = strings.ToValidUTF8(s, "?"); len(s) > longestShown {
+		if r := []rune(s); len(r) > longestShown {
+			s = string(r[:longestShown]) + "…"
 		}
-		return '?'
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\r' || r == '\n' || r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
 	}, s)
 }
