@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -64,7 +65,7 @@ func (c *Content) Finish() (Sealed, error) {
 	if h.Received >= most {
 		return Sealed{}, refuse(554, smtp.EnhancedCode{5, 4, 6}, "the message has gone round in circles: it has %d Received fields", h.Received)
 	}
-	if err := checkFrom(c.account, h.From); err != nil {
+	if err := checkAuthors(c.account, h); err != nil {
 		return Sealed{}, err
 	}
 	if err := c.take(limit.Bytes, c.scan.Size()); err != nil {
@@ -72,16 +73,18 @@ func (c *Content) Finish() (Sealed, error) {
 	}
 	stamp := message.Stamp{
 		Host: c.policy.Hostname, Hello: c.trace.Hello, With: c.trace.With, TLS: c.trace.TLS, ID: c.trace.ID,
-		Time: time.Now(), Date: !h.Date, MessageID: h.MessageID == "", Blank: h.Empty && !c.scan.BeginsBlank(),
+		Time: time.Now(), Date: !h.Date, MessageID: !h.HasMessageID, Blank: h.Empty && !c.scan.BeginsBlank(),
 	}
 	if c.policy.current().ShowClient {
 		stamp.Addr = c.trace.Addr
+	} else if strings.HasPrefix(stamp.Hello, "[") {
+		stamp.Hello = "" // an address literal is the client's address too
 	}
 	if len(c.trace.To) == 1 {
 		stamp.For = c.trace.To[0]
 	}
 	s := Sealed{Top: stamp.Fields(), Size: c.scan.Size(), MessageID: h.MessageID, Key: c.key(h)}
-	if s.MessageID == "" {
+	if !h.HasMessageID {
 		s.MessageID = "<" + c.trace.ID + "@" + c.policy.Hostname + ">"
 	}
 	for _, b := range h.Bcc {

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/emersion/go-smtp"
-	"github.com/rs/zerolog"
 
 	"github.com/seed-1397b510/smarthost/auth"
 	"github.com/seed-1397b510/smarthost/policy/limit"
@@ -22,7 +21,6 @@ type Policy struct {
 	Limits        *limit.Limits // nil limits nothing
 	MaxReceived   int           // Received fields that make a loop; 0 is 100
 	AllowLiterals bool          // take recipients at address literals and at single-label domains
-	Log           zerolog.Logger
 
 	settings atomic.Pointer[Settings]
 }

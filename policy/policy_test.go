@@ -38,6 +38,7 @@ func TestSender(t *testing.T) {
 		{alice("a@b.example"), "a@b.example", true},
 		{alice("a@b.example"), "A@B.EXAMPLE", true},
 		{alice("a@b.example"), `"a"@b.example`, true},
+		{alice("k@b.example"), "\u212a@b.example", false}, // the Kelvin sign, whose lower case is k
 		{alice("a@b.example"), "a+x@b.example", false},
 		{alice("a@b.example"), "x@b.example", false},
 		{alice("a@b.example"), "a@sub.b.example", false},
@@ -125,6 +126,12 @@ func TestFrom(t *testing.T) {
 		{[]string{"*"}, "From: a@b.example\r\nFrom: a@b.example\r\n", 550},
 		{[]string{"a@b.example"}, "From: =?utf-8?q?=C3=A4?= <a@b.example>\r\n", 0},
 		{[]string{"a@b.example"}, "From: root\r\n", 550},
+		{[]string{"a@b.example"}, "From: =?windows-1252?Q?A?= <a@b.example>\r\n", 0},
+		{[]string{"a@b.example"}, "From: =?x-unknown?B?gQ==?= <a@b.example>\r\n", 0},
+		{[]string{"a@b.example"}, "From: J\xfcrgen <a@b.example>\r\n", 0},
+		{[]string{"a@b.example"}, "From: J\xfcrgen <boss@c.example>\r\n", 550},
+		{[]string{"a@b.example"}, "From: a@b.example\r\nSender: a@b.example\r\n", 0},
+		{[]string{"a@b.example"}, "From: a@b.example\r\nSender: boss@c.example\r\n", 550},
 		{[]string{"*"}, "From: root\r\n", 0},
 		{[]string{"a@b.example"}, "Subject: no author\r\n", 0},
 		{[]string{"a@b.example"}, ">junk\r\nFrom: boss@c.example\r\n", 0}, // begins with no field: all of it is body
@@ -163,7 +170,7 @@ func TestSealed(t *testing.T) {
 	if s.MessageID != "<1@b>" || s.Key == nil || s.Size != int64(len(complete)) {
 		t.Errorf("got %+v", s)
 	}
-	for content, end := range map[string]string{"From: a@b\r\n\r\n": "\r\nMessage-ID: <0123456789abcdef@" + host + ">\r\n", "no header\r\n": ">\r\n\r\n", "\r\nbody\r\n": ">\r\n", "": ">\r\n\r\n"} {
+	for content, end := range map[string]string{"From: a@b\r\n\r\n": "\r\nMessage-ID: <0123456789abcdef@" + host + ">\r\n", "no header\r\n": ">\r\n\r\n", "\r\nbody\r\n": ">\r\n", "": ">\r\n\r\n", "Message-ID:\r\n\r\n": "+0000\r\n"} {
 		s, err := pass(t, &Policy{Hostname: host}, alice("*"), content, "x@y.example")
 		if err != nil || !strings.HasSuffix(string(s.Top), end) || strings.HasSuffix(string(s.Top), "\r\n\r\n") != strings.HasSuffix(end, "\r\n\r\n") || !strings.Contains(string(s.Top), "\r\nDate: ") || !strings.Contains(string(s.Top), "for <x@y.example>") || s.Key != nil {
 			t.Errorf("%q: %v, top %q", content, err, s.Top)

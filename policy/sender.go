@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"io"
+	"mime"
 	"net/mail"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -9,6 +12,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"github.com/seed-1397b510/smarthost/auth"
+	"github.com/seed-1397b510/smarthost/policy/message"
 )
 
 // maySendAs tells that one of the account's patterns covers the address. Without patterns it is the account's own
@@ -51,9 +55,19 @@ func matches(pattern, local, domain string) bool {
 func cut(address string) (local, domain string) {
 	i := strings.LastIndexByte(address, '@')
 	if i < 0 {
-		return strings.ToLower(address), ""
+		return lower(address), ""
 	}
-	return strings.ToLower(unquote(address[:i])), foldDomain(address[i+1:])
+	return lower(unquote(address[:i])), foldDomain(address[i+1:])
+}
+
+// lower folds ASCII only: letters of other scripts that fold to an ASCII one make another address.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 // unquote takes the quotes off a local part that would mean the same without (RFC 5321 §4.1.2).
@@ -145,28 +159,55 @@ func quoted(s string) string {
 	return clean
 }
 
-// checkFrom asks that every author is the account's (RFC 6409 §6.1, RFC 5322 §3.6.2).
-func checkFrom(acct auth.Account, fields []string) error {
-	if len(fields) > 1 {
-		return refuse(550, smtp.EnhancedCode{5, 6, 0}, "the message has %d From fields; it must have one", len(fields))
+// checkAuthors asks that every author, and the sender if one is named, is the account's (RFC 6409 §6.1, RFC 5322 §3.6.2).
+func checkAuthors(acct auth.Account, h *message.Header) error {
+	if len(h.From) > 1 || len(h.Sender) > 1 {
+		return refuse(550, smtp.EnhancedCode{5, 6, 0}, "the message has %d From and %d Sender fields; it must have one of each at most", len(h.From), len(h.Sender))
 	}
-	for _, p := range acct.Senders {
-		if p == "*" {
-			return nil
-		}
+	if slices.Contains(acct.Senders, "*") {
+		return nil
 	}
-	for _, f := range fields {
-		authors, err := mail.ParseAddressList(f)
-		if err != nil {
-			return refuse(550, smtp.EnhancedCode{5, 6, 0}, "the From field of the message holds no address that can be read: %s", quoted(f))
-		}
-		for _, a := range authors {
-			if !maySendAs(acct, a.Address) {
-				refusal := notTheAccounts(acct, a.Address)
-				refusal.Message = "From: " + refusal.Message
-				return refusal
+	for _, field := range []struct {
+		name   string
+		bodies []string
+	}{{"From", h.From}, {"Sender", h.Sender}} {
+		for _, body := range field.bodies {
+			authors, ok := addresses(body)
+			if !ok {
+				return refuse(550, smtp.EnhancedCode{5, 6, 0}, "the %s field of the message holds no address that can be read: %s", field.name, quoted(body))
+			}
+			for _, a := range authors {
+				if !maySendAs(acct, a) {
+					refusal := notTheAccounts(acct, a)
+					refusal.Message = field.name + ": " + refusal.Message
+					return refusal
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// addresses are those in the body of an address field. How names are encoded does not matter here, so that neither
+// charsets that are not known nor octets that are no UTF-8 make it fail.
+func addresses(body string) (all []string, ok bool) {
+	if !utf8.ValidString(body) {
+		plain := []byte(body)
+		for i, b := range plain {
+			if b >= utf8.RuneSelf {
+				plain[i] = '?'
+			}
+		}
+		body = string(plain)
+	}
+	anyCharset := func(_ string, input io.Reader) (io.Reader, error) { return input, nil }
+	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: anyCharset}}
+	list, err := parser.ParseList(body)
+	if err != nil {
+		return nil, false
+	}
+	for _, a := range list {
+		all = append(all, a.Address)
+	}
+	return all, true
 }

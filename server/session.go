@@ -42,7 +42,13 @@ func (s *Server) newSession(core *smtp.Conn) (smtp.Session, error) {
 }
 
 // Reset forgets the transaction: after a message, at RSET and at a repeated EHLO (RFC 5321 §4.1.1.5, §4.1.4).
-func (s *session) Reset() { s.transaction = transaction{} }
+// What it took from the account's limits is given back, unless the message was queued.
+func (s *session) Reset() {
+	if s.transaction.policy != nil {
+		s.transaction.policy.Cancel()
+	}
+	s.transaction = transaction{}
+}
 
 // Logout is called once or more when the connection is over.
 func (s *session) Logout() error {

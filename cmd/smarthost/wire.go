@@ -68,7 +68,7 @@ func (s *service) introduce() error {
 	}
 	s.Users = &userfile.File{Path: c.userFile(), Log: s.Log}
 	s.Limits = new(limit.Limits)
-	s.Policy = &policy.Policy{Hostname: c.Hostname, Limits: s.Limits, Log: s.Log}
+	s.Policy = &policy.Policy{Hostname: c.Hostname, Limits: s.Limits}
 	s.Router = new(currentRouter)
 	s.Deliverer = &deliver.Deliverer{Hostname: c.Hostname, RootCAs: roots, Log: s.Log}
 	s.Forwarder = &forward.Forwarder{

@@ -34,7 +34,8 @@ func (c Class) rate(k Kind) Rate {
 	return [kinds]Rate{c.Messages, c.Recipients, c.Bytes}[k]
 }
 
-// Limits counts for all accounts. The zero value limits nothing until Configure. All methods may be called at the same time.
+// Limits counts for all accounts, whose names are compared as they are: callers give the folded one (auth.Account).
+// The zero value limits nothing until Configure, which comes before Restore. All methods may be called at the same time.
 type Limits struct {
 	mu       sync.Mutex
 	classes  map[string]Class
@@ -91,8 +92,9 @@ func rebuild(r Rate, used float64, now time.Time) *rate.Limiter {
 
 // A Take is what was taken from a bucket, until it is given back or kept.
 type Take struct {
-	of *rate.Limiter
-	n  int
+	name string
+	kind Kind
+	n    int
 }
 
 // Take takes n from a bucket of the account. The error is the reply, 450 4.7.1, and nothing is taken then.
@@ -107,7 +109,7 @@ func (l *Limits) Take(name, class string, k Kind, n int64) (Take, error) {
 		return Take{}, refusal(k, l.class(class).rate(k), b, n, now)
 	}
 	l.changes++
-	return Take{b, int(n)}, nil
+	return Take{name, k, int(n)}, nil
 }
 
 // Check tells what Take would, and takes nothing.
@@ -124,13 +126,14 @@ func (l *Limits) Check(name, class string, k Kind, n int64) error {
 
 // Return gives back what was taken. A bucket never holds more than it can.
 func (l *Limits) Return(t Take) {
-	if t.of == nil || t.n == 0 {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	a, ok := l.accounts[t.name]
+	if !ok {
+		return // forgotten, and so full
+	}
 	// A reservation of a negative number adds tokens; advancing caps them at the burst.
-	t.of.ReserveN(time.Now(), -t.n)
+	a.buckets[t.kind].ReserveN(time.Now(), -t.n)
 	l.changes++
 }
 

@@ -13,13 +13,15 @@ type Span struct{ From, To int64 }
 
 // A Header is what stands in a message's header, as far as a submission server needs it.
 type Header struct {
-	Empty     bool // there is no field at all; whatever goes on top must end with an empty line
-	Received  int  // fields of that name
-	Date      bool
-	MessageID string            // of the first field of that name, without comments; "" if there is none
-	From      []string          // the bodies of the From fields, unfolded
-	Bcc       []Span            // the Bcc and Resent-Bcc fields
-	Sum       [sha256.Size]byte // over all fields but Received
+	Empty        bool // there is no field at all; whatever goes on top must end with an empty line
+	Received     int  // fields of that name
+	Date         bool
+	HasMessageID bool
+	MessageID    string            // of the first field of that name
+	From         []string          // the bodies of the From fields, unfolded
+	Sender       []string          // of the Sender fields
+	Bcc          []Span            // the Bcc and Resent-Bcc fields
+	Sum          [sha256.Size]byte // over all fields but Received
 }
 
 // parse reads fields. A line that is no field, amid fields, is passed over, because some readers do so too and would
@@ -39,11 +41,13 @@ func parse(header []byte) *Header {
 		case is(name, "Date"):
 			h.Date = true
 		case is(name, "Message-ID"):
-			if h.MessageID == "" {
-				h.MessageID = strings.TrimSpace(unfold(value))
+			if !h.HasMessageID {
+				h.HasMessageID, h.MessageID = true, strings.TrimSpace(unfold(value))
 			}
 		case is(name, "From"):
 			h.From = append(h.From, strings.TrimSpace(unfold(value)))
+		case is(name, "Sender"):
+			h.Sender = append(h.Sender, strings.TrimSpace(unfold(value)))
 		case is(name, "Bcc"), is(name, "Resent-Bcc"):
 			h.Bcc = append(h.Bcc, Span{int64(at), int64(end)})
 		}

@@ -34,9 +34,9 @@ func TestHeader(t *testing.T) {
 		want    Header
 	}{
 		{"usual", "From: a@b\r\nTo: c@d\r\nDATE: x\r\nMessage-Id: <1@b>\r\n\r\nFrom: not@this\r\n",
-			Header{From: []string{"a@b"}, Date: true, MessageID: "<1@b>"}},
+			Header{From: []string{"a@b"}, Date: true, MessageID: "<1@b>", HasMessageID: true}},
 		{"folded", "Received: a\r\n\tb\r\nreceived: c\r\nFrom:\r\n a@b,\r\n\tc@d\r\nMessage-ID:\r\n <1@b>\r\n\r\n",
-			Header{Received: 2, From: []string{"a@b,\tc@d"}, MessageID: "<1@b>"}},
+			Header{Received: 2, From: []string{"a@b,\tc@d"}, MessageID: "<1@b>", HasMessageID: true}},
 		{"bcc", "To: c@d\r\nBcc: e@f,\r\n g@h\r\nBCC : i@j\r\nResent-Bcc: k@l\r\nSubject: Bcc: x\r\n\r\nBcc: m@n\r\n",
 			Header{Bcc: []Span{{9, 26}, {26, 37}, {37, 54}}}},
 		{"two From", "From: a@b\r\nFROM : c@d\r\n\r\n", Header{From: []string{"a@b", "c@d"}}},

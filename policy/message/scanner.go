@@ -78,10 +78,10 @@ func (s *Scanner) look(p []byte) error {
 // headless tells that content does not begin with a header field: it begins with an empty line, or with something else.
 func headless(content []byte) bool {
 	line, _, complete := bytes.Cut(content, crlf)
-	return complete && fieldName(line) == nil || !complete && len(content) > maxFirstLine
+	return len(line) > maxFirstLine || complete && fieldName(line) == nil
 }
 
-// maxFirstLine is where a first line without an end is no longer thought to become a header field.
+// maxFirstLine is the length from which a first line is no header field, wherever the content was cut into reads.
 const maxFirstLine = 64 << 10
 
 // BeginsBlank tells that the content begins with the empty line that ends a header without fields.

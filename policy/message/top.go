@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A Stamp is what the fields that the server adds say.
@@ -103,7 +104,7 @@ func literal(a netip.Addr) string {
 
 // plain tells that an address can stand between < and > as it is.
 func plain(address string) bool {
-	return !strings.ContainsFunc(address, func(r rune) bool {
+	return utf8.ValidString(address) && !strings.ContainsFunc(address, func(r rune) bool {
 		return r <= ' ' || r == 0x7f || r == '<' || r == '>' || r == '(' || r == ')' || r == '\\' || r == '"'
 	})
 }
