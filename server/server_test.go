@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seed-1397b510/smarthost/forward/spool"
+	"github.com/seed-1397b510/smarthost/policy/limit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -222,5 +223,29 @@ func TestEnvelope(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("envelope (-want +got):\n%s", diff)
 		}
+	})
+}
+
+// checklist 116: what a transaction took from the limits comes back at RSET, and when the client goes away.
+func TestAbandonedTransactionsCostNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := new(limit.Limits)
+		one := limit.Rate{Amount: 1, Per: time.Hour}
+		limits.Configure(map[string]limit.Class{limit.Standard: {Messages: one, Recipients: one, Bytes: limit.Rate{Amount: 1 << 20, Per: time.Hour}}})
+		h := open(t, func(s *Server) { s.Policy.Limits = limits })
+		begin := []string{"C: MAIL FROM:<alice@example.org>", "S: 250 .*", "C: RCPT TO:<bob@dest.example>", "S: 250 .*"}
+		for range 3 {
+			c := h.enter(t, "alice")
+			for _, end := range [][]string{{"C: RSET", "S: 250 .*"}, {"@ehlo laptop"}} {
+				c.do(begin...)
+				c.do(end...)
+			}
+			c.do(begin...)
+			c.do("@close")
+		}
+		c := h.enter(t, "alice")
+		c.do(begin...)
+		c.do("C: DATA", "S: 354 .*", "C: .", "S: 250 .*")
+		c.do("C: MAIL FROM:<alice@example.org>", `S: 450 4\.7\.1 messages: 1 of 1 messages this hour; next one in 1 h`)
 	})
 }
