@@ -227,9 +227,7 @@ func (s *Spool) settlement(l *lease, t spool.Settlement) (*settle, error) {
 		if err != nil {
 			return nil, fmt.Errorf("report %q: %w", r.Envelope.ID, err)
 		}
-		if e.envelope.Arrived.IsZero() {
-			e.envelope.Arrived = time.Now()
-		}
+		e.setArrived(r.Envelope.Arrived)
 		e.setBody(r.Content)
 		c.reports = append(c.reports, e)
 	}

@@ -95,6 +95,14 @@ func validID(id string) bool {
 	return true
 }
 
+// setArrived takes a time in the milliseconds that the row keeps; zero is now.
+func (e *enqueue) setArrived(t time.Time) {
+	if t.IsZero() {
+		t = time.Now()
+	}
+	e.envelope.Arrived = time.UnixMilli(t.UnixMilli())
+}
+
 // setBody makes b the whole content. It is kept in the row whatever its size: a report is in memory anyway.
 func (e *enqueue) setBody(b []byte) {
 	e.body = append([]byte{}, b...)
@@ -185,10 +193,7 @@ func (d *draft) seal(seal *spool.Seal) error {
 		d.top = nil
 	}
 	d.envelope.Size = int64(len(d.top)) + d.written - cut
-	d.envelope.Arrived = seal.Arrived
-	if d.envelope.Arrived.IsZero() {
-		d.envelope.Arrived = time.Now()
-	}
+	d.setArrived(seal.Arrived)
 	if seal.Window > 0 {
 		d.key, d.window = seal.Key, seal.Window
 	}

@@ -1,0 +1,464 @@
+package sqlitespool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/seed-1397b510/smarthost/forward/spool"
+)
+
+func spoolReply(code int) smtp.SMTPError {
+	return smtp.SMTPError{Code: code, Message: "reply"}
+}
+
+// checklist 115, fault 49: a second process is told who has the folder and what to do.
+func TestSecondInstanceIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	_, err := Open(context.Background(), Config{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("in use by process %d", os.Getpid())) || !strings.Contains(err.Error(), "stop that smarthost") {
+		t.Fatalf("second open: %v", err)
+	}
+	s.Close()
+	open(t, dir)
+}
+
+// checklist 115, fault 45: what cannot be read is refused with advice, and left as it is.
+func TestUnreadableDatabaseIsRefusedAndKept(t *testing.T) {
+	for name, spoil := range map[string]func([]byte) []byte{
+		"garbage": func(b []byte) []byte { return bytes.Repeat([]byte("garbage "), len(b)/8) },
+		"cut":     func(b []byte) []byte { return b[:len(b)/2] },
+		"header":  func(b []byte) []byte { b[0] ^= 1; return b },
+		"schema":  func(b []byte) []byte { clear(b[100:4096]); return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir)
+			keep(t, s, letter("bob@a.example", "a.example"), []byte("x"), spool.Seal{})
+			s.Close()
+			file := filepath.Join(dir, database)
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b = spoil(b)
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, err = Open(context.Background(), Config{Dir: dir, MinFree: 1})
+			if err == nil {
+				s.Close()
+				t.Fatal("opened")
+			}
+			if !strings.Contains(err.Error(), "damaged") || !strings.Contains(err.Error(), ".recover") {
+				t.Errorf("no advice: %v", err)
+			}
+			if now, _ := os.ReadFile(file); !bytes.Equal(now, b) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+}
+
+// fault 67: the queue of a newer version is refused with reason; so is another program's database.
+func TestForeignDatabaseIsRefused(t *testing.T) {
+	for sql, want := range map[string]string{
+		"PRAGMA user_version = 2":       "newer smarthost (format 2, this one knows 1)",
+		"PRAGMA application_id = 12345": "another program",
+	} {
+		dir := t.TempDir()
+		open(t, dir).Close()
+		c, err := connect(context.Background(), filepath.Join(dir, database), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(c.script(sql), c.close()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(context.Background(), Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
+
+// fault 40: body files without a message are removed at start, foreign files and links are not followed or touched.
+func TestStartSweepsBodyFiles(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	e := letter("bob@a.example", "a.example")
+	keep(t, s, e, make([]byte, 100_000), spool.Seal{})
+	s.Close()
+	for _, name := range []string{spool.NewID(), spool.NewID(), "not ours"} {
+		if err := os.WriteFile(filepath.Join(dir, "body", name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(t, dir)
+	var names []string
+	entries, _ := os.ReadDir(filepath.Join(dir, "body"))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if len(names) != 2 || names[0] != e.ID || names[1] != "not ours" {
+		t.Errorf("left: %q", names)
+	}
+}
+
+// fault 57: a link planted where a body will be is neither followed nor replaced.
+func TestPlantedLinkIsNotFollowed(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := letter("bob@a.example", "a.example")
+	if err := os.Symlink(victim, s.bodyFile(e.ID)); err != nil {
+		t.Fatal(err)
+	}
+	if err := commit(s, e, make([]byte, 200_000), spool.Seal{}); err == nil {
+		t.Error("committed through a link")
+	}
+	if b, _ := os.ReadFile(victim); string(b) != "precious" {
+		t.Error("the link was followed")
+	}
+}
+
+// fault 45: a changed body is found out before its end; nothing is deleted.
+func TestChangedBodyIsDamaged(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, file string){
+		"bit": func(t *testing.T, file string) {
+			b, err := os.ReadFile(file)
+			if err == nil {
+				b[len(b)/2] ^= 1
+				err = os.WriteFile(file, b, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+		"cut":  func(t *testing.T, file string) { os.Truncate(file, 1000) },
+		"long": func(t *testing.T, file string) { os.Truncate(file, 1<<20) },
+		"gone": func(t *testing.T, file string) { os.Remove(file) },
+		"link": func(t *testing.T, file string) {
+			os.Rename(file, file+".moved")
+			os.Symlink(file+".moved", file)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, t.TempDir())
+			e := letter("bob@a.example", "a.example")
+			keep(t, s, e, make([]byte, 200_000), spool.Seal{Top: []byte("top\r\n"), Cut: []spool.Range{{From: 90_000, To: 120_000}}})
+			spoil(t, s.bodyFile(e.ID))
+			r, err := s.Body(context.Background(), e.ID)
+			if err == nil {
+				_, err = io.Copy(io.Discard, r)
+				r.Close()
+			}
+			if !errors.Is(err, spool.ErrDamaged) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// fault 45: each column of a row is covered by a checksum; a claim sets the message aside and goes on with the others.
+func TestChangedRowIsSetAside(t *testing.T) {
+	for _, change := range []string{
+		"UPDATE message SET envelope = CAST(replace(envelope, 'alice@', 'mallory@') AS BLOB)",
+		"UPDATE message SET envelope = 'x'", "UPDATE message SET top = x'78'", "UPDATE message SET sum = 0", "DELETE FROM message",
+		"UPDATE delivery SET recipients = CAST(replace(recipients, 'bob', 'eve') AS BLOB)", "UPDATE delivery SET sum = 1",
+		"UPDATE message SET id = 'another'",
+	} {
+		dir := t.TempDir()
+		s := open(t, dir)
+		keep(t, s, letter("bob@a.example", "a.example"), []byte("x"), spool.Seal{})
+		s.Close()
+		c, err := connect(context.Background(), filepath.Join(dir, database), true)
+		if err == nil {
+			err = errors.Join(c.script(change), c.close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, dir)
+		good := letter("carol@b.example", "b.example")
+		keep(t, s, good, []byte("y"), spool.Seal{})
+		ds, err := s.Claim(context.Background(), spool.Query{Max: 10, Lease: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ds) != 1 || ds[0].ID != good.ID {
+			t.Errorf("%s: claimed %+v", change, ds)
+		}
+		st, err := s.Stats(context.Background())
+		if err != nil || st.ByState[spool.Damaged] != 1 {
+			t.Errorf("%s: %+v, %v", change, st, err)
+		}
+	}
+}
+
+// A small body is checked before any of it is handed out.
+func TestChangedInlineBodyIsDamaged(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	e := letter("bob@a.example", "a.example")
+	keep(t, s, e, []byte("hello"), spool.Seal{})
+	s.Close()
+	c, err := connect(context.Background(), filepath.Join(dir, database), true)
+	if err == nil {
+		err = errors.Join(c.script("UPDATE message SET body = 'hellO'"), c.close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, dir).Body(context.Background(), e.ID); !errors.Is(err, spool.ErrDamaged) {
+		t.Errorf("%v", err)
+	}
+}
+
+// fault 42: under the floor no mail is taken, what is there is delivered.
+func TestFullDiskTakesNoMailAndDelivers(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	keep(t, s, letter("bob@a.example", "a.example"), []byte("x"), spool.Seal{})
+	s.Close()
+	s, err := Open(context.Background(), Config{Dir: dir, MinFree: math.MaxInt64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Create(context.Background(), letter("bob@a.example", "a.example")); !errors.Is(err, spool.ErrFull) {
+		t.Errorf("create: %v", err)
+	}
+	deliverAll(t, s, 1)
+}
+
+func deliverAll(t *testing.T, s *Spool, n int) {
+	t.Helper()
+	for range n {
+		ds, err := s.Claim(context.Background(), spool.Query{Max: 1, Lease: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range ds {
+			var rs []spool.Result
+			for _, r := range d.Recipients {
+				rs = append(rs, spool.Result{Address: r.Address, Reply: spoolReply(250)})
+			}
+			if err := s.Settle(context.Background(), spool.Settlement{Delivery: d, Results: rs}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if st, err := s.Stats(context.Background()); err != nil || st.Messages != 0 {
+		t.Errorf("left: %+v, %v", st, err)
+	}
+}
+
+// onWriter runs f in the writer's goroutine, inside a transaction.
+type onWriter func(b *batch) error
+
+func (f onWriter) weight() int                           { return 0 }
+func (f onWriter) durable() bool                         { return false }
+func (f onWriter) apply(b *batch) (refused, fault error) { return nil, f(b) }
+func (f onWriter) applied()                              {}
+
+// fault 42: when the database itself can grow no more, commits say so, nothing is half kept, and results still get through.
+func TestFullDatabase(t *testing.T) {
+	s := open(t, t.TempDir())
+	if err := s.submit(onWriter(func(b *batch) error {
+		_, err := b.number("PRAGMA max_page_count = 60")
+		return err
+	})); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for ; n < 100; n++ {
+		err := commit(s, letter("bob@a.example", "a.example"), make([]byte, 30_000), spool.Seal{})
+		if errors.Is(err, spool.ErrFull) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n == 0 || n == 100 {
+		t.Fatalf("full after %d", n)
+	}
+	if err := commit(s, letter("bob@a.example", "a.example"), make([]byte, 30_000), spool.Seal{}); !errors.Is(err, spool.ErrFull) {
+		t.Errorf("the next one: %v", err)
+	}
+	if st, err := s.Stats(context.Background()); err != nil || st.Messages != n {
+		t.Errorf("%d were kept, counted: %+v, %v", n, st, err)
+	}
+	deliverAll(t, s, n)
+	keep(t, s, letter("bob@a.example", "a.example"), make([]byte, 30_000), spool.Seal{})
+}
+
+// fault 43: after a failed commit nothing is acknowledged until the database has been opened again; what was kept is still there.
+func TestFailedCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		keep(t, s, letter("bob@a.example", "a.example"), []byte("x"), spool.Seal{})
+		broken := errors.New("input/output error")
+		e := letter("bob@a.example", "a.example")
+		change, err := s.newEnqueue(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change.setBody([]byte("y"))
+		// The mail is written, then the transaction breaks: neither is there.
+		err = s.submit(onWriter(func(b *batch) error {
+			if _, err := change.apply(b); err != nil {
+				return err
+			}
+			return broken
+		}))
+		if !errors.Is(err, broken) {
+			t.Fatalf("submit: %v", err)
+		}
+		time.Sleep(reopenPause)
+		keep(t, s, letter("bob@a.example", "a.example"), []byte("z"), spool.Seal{})
+		if st, err := s.Stats(context.Background()); err != nil || st.Messages != 2 {
+			t.Errorf("%+v, %v", st, err)
+		}
+		if _, err := s.Body(context.Background(), e.ID); !errors.Is(err, spool.ErrNotFound) {
+			t.Errorf("the failed mail: %v", err)
+		}
+		deliverAll(t, s, 2)
+	})
+}
+
+// fault 43: as long as the database cannot be opened again, commits fail; later they work.
+func TestReopenIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := open(t, dir)
+		other, err := connect(context.Background(), filepath.Join(dir, database), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.close()
+		if err := other.script("BEGIN IMMEDIATE"); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if commit(s, letter("bob@a.example", "a.example"), []byte("x"), spool.Seal{}) == nil {
+				t.Error("committed past a lock")
+			}
+		}
+		if err := other.script("ROLLBACK"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(reopenPause)
+		keep(t, s, letter("bob@a.example", "a.example"), []byte("x"), spool.Seal{})
+		deliverAll(t, s, 1)
+	})
+}
+
+func TestFullErrors(t *testing.T) {
+	for err, want := range map[error]bool{
+		&os.PathError{Err: syscall.ENOSPC}: true, &os.PathError{Err: syscall.EDQUOT}: true, &os.PathError{Err: syscall.EIO}: false, errors.New("x"): false,
+	} {
+		if errors.Is(full(err), spool.ErrFull) != want {
+			t.Errorf("full(%v)", err)
+		}
+	}
+}
+
+// fault 48: a body of 50 MiB passes in and out in less than 1 MiB of allocations.
+func TestLargeBodyTakesLittleMemory(t *testing.T) {
+	const size = 50 << 20
+	s := open(t, t.TempDir())
+	piece := make([]byte, 32<<10)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	e := letter("bob@a.example", "a.example")
+	d, err := s.Create(context.Background(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range size / len(piece) {
+		if _, err := d.Write(piece); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Commit(context.Background(), spool.Seal{Top: []byte("top\r\n")}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Body(context.Background(), e.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for err == nil {
+		var m int
+		m, err = r.Read(piece)
+		n += m
+	}
+	r.Close()
+	runtime.ReadMemStats(&after)
+	if err != io.EOF || n != size+5 {
+		t.Errorf("read %d octets, %v", n, err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 1<<20 {
+		t.Errorf("allocated %d KiB", used>>10)
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	var c cache
+	for i := range 2000 {
+		c.put(&kept{envelope: spool.Envelope{ID: fmt.Sprint(i)}, body: make([]byte, 50_000)})
+		if i%3 == 0 {
+			c.drop(fmt.Sprint(i))
+		}
+	}
+	if c.octets > cacheOctets || len(c.order) > 2*len(c.byID)+64 || c.get("1999") == nil || c.get("1") != nil {
+		t.Errorf("%d octets, %d ids, %d messages", c.octets, len(c.order), len(c.byID))
+	}
+	total := 0
+	for _, k := range c.byID {
+		total += k.octets()
+	}
+	if total != c.octets {
+		t.Errorf("%d octets, counted %d", total, c.octets)
+	}
+}
+
+func TestConfigNamesAllFaults(t *testing.T) {
+	_, err := Open(context.Background(), Config{MinFree: -1})
+	if err == nil || !strings.Contains(err.Error(), "Dir") || !strings.Contains(err.Error(), "MinFree") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestClosedSpool(t *testing.T) {
+	s := open(t, t.TempDir())
+	d, err := s.Create(context.Background(), letter("bob@a.example", "a.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if err := d.Commit(context.Background(), spool.Seal{}); !errors.Is(err, errClosed) {
+		t.Errorf("commit: %v", err)
+	}
+	if _, err := s.Claim(context.Background(), spool.Query{Max: 1}); !errors.Is(err, errClosed) {
+		t.Errorf("claim: %v", err)
+	}
+}
