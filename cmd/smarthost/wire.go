@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -92,7 +94,7 @@ func (s *service) introduce() error {
 		PerAddress:     c.Listen.PerAddress,
 		MaxConnections: c.Listen.MaxConnections,
 		Proxies:        prefixes(c.Listen.Proxies),
-		RequireTLS:     c.Forward.Relay != "", // the way to an MX is not authenticated (no DNSSEC, no MTA-STS), so that RFC 8689 could not be honoured there
+		RequireTLS:     honoursRequireTLS(c),
 		Memory:         new(server.Memory),
 	}
 	s.State = &state{
@@ -150,7 +152,7 @@ func (s *service) reload(env *environment) {
 func needsRestart(old, new *Config) bool {
 	fixed := func(c *Config) any {
 		return []any{c.Hostname, c.Data, c.Listen, c.TLS, c.Accounts, c.Log, c.Submission.MaxMessageSize,
-			c.Forward.CA, c.Forward.Connections, c.Forward.PerDestination, c.Forward.Relay != ""}
+			c.Forward.CA, c.Forward.Connections, c.Forward.PerDestination, honoursRequireTLS(c)}
 	}
 	return !reflect.DeepEqual(fixed(old), fixed(new))
 }
@@ -165,7 +167,10 @@ func (r *currentRouter) Hops(ctx context.Context, destination string) ([]route.H
 }
 
 func newRouter(c *Config) (*route.Router, error) {
-	r := &route.Router{Hostname: c.Hostname, AllowPrivate: c.Forward.AllowLoopback}
+	r := &route.Router{AllowPrivate: c.Forward.AllowLoopback}
+	if listensOn25(c) {
+		r.Hostname = c.Hostname // else an MX of this name is another mail server on this machine, which is just where its mail should go
+	}
 	if c.Forward.Relay == "" {
 		return r, nil
 	}
@@ -183,6 +188,24 @@ func newRouter(c *Config) (*route.Router, error) {
 	}
 	r.Relay = relay
 	return r, nil
+}
+
+// listensOn25 tells that mail that an MX of this machine's name takes would come back here.
+func listensOn25(c *Config) bool {
+	return slices.ContainsFunc(slices.Concat(c.Listen.Submission, c.Listen.Submissions), func(addr string) bool {
+		_, port, err := net.SplitHostPort(addr)
+		return err == nil && port == "25"
+	})
+}
+
+// honoursRequireTLS tells that RFC 8689 can be kept: with a relay whose certificate is verified. The way to an MX is not
+// authenticated (no DNSSEC, no MTA-STS).
+func honoursRequireTLS(c *Config) bool {
+	if c.Forward.Relay == "" {
+		return false
+	}
+	relay, err := parseRelay(c.Forward.Relay, "stands in for the one in the file")
+	return err == nil && relay.TLS.Verified()
 }
 
 func newCertificates(c *Config, log zerolog.Logger) *certificates {

@@ -1,0 +1,49 @@
+package main
+
+import "testing"
+
+func wired(t *testing.T, text string) *Config {
+	t.Helper()
+	c, err := loadConfig(testEnvironment(t, nil), writeConfig(t, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// checklist 74: REQUIRETLS is offered only where what forwards the mail can keep it.
+func TestRequireTLSIsOfferedWhereItIsKept(t *testing.T) {
+	for relay, want := range map[string]bool{
+		"":                                       false,
+		"smtp://relay.example":                   true,
+		"smtps://u:p@relay.example":              true,
+		"smtp://relay.example?tls=none":          false,
+		"smtp://relay.example?tls=opportunistic": false,
+	} {
+		if got := honoursRequireTLS(wired(t, "[forward]\nrelay = \""+relay+"\"\n")); got != want {
+			t.Errorf("%q: %v, want %v", relay, got, want)
+		}
+	}
+}
+
+// An MX of this machine's name is this server only if it listens on port 25; else it is another one beside it.
+func TestSelfInMXList(t *testing.T) {
+	for listen, want := range map[string]string{`[":587"]`: "", `[":587", ":25"]`: "mx.example.org"} {
+		r, err := newRouter(wired(t, "hostname = \"mx.example.org\"\n[listen]\nsubmission = "+listen+"\n"))
+		if err != nil || r.Hostname != want {
+			t.Errorf("%s: %q, %v; want %q", listen, r.Hostname, err, want)
+		}
+	}
+}
+
+func TestReloadSaysWhatNeedsARestart(t *testing.T) {
+	old := wired(t, "")
+	if needsRestart(old, wired(t, "[submission]\nhelp = \"https://example.org\"\n[limits.default]\nmessages = \"1/1h\"\n[forward]\nretry = [\"1m\"]\n")) {
+		t.Error("settings that a reload changes are said to need a restart")
+	}
+	for _, text := range []string{"hostname = \"other\"", "[listen]\nper_address = 1", "[submission]\nmax_message_size = \"1MiB\"", "[forward]\nconnections = 1"} {
+		if !needsRestart(old, wired(t, text)) {
+			t.Errorf("%q is said to need no restart", text)
+		}
+	}
+}
