@@ -41,7 +41,7 @@ const (
 type Authenticator struct {
 	Store         Store // required
 	Log           zerolog.Logger
-	Deadline      time.Duration // for the store's answer; 0 is 10 s
+	Deadline      time.Duration // for the store's answer, and again for the place of a bcrypt run; 0 is 10 s
 	Verifications int           // bcrypt runs at the same time; 0 is GOMAXPROCS
 	Waiting       int           // logins that may wait for their run; 0 is 1024
 
@@ -110,6 +110,10 @@ func errUnavailable(words string) *smtp.SMTPError {
 	return &smtp.SMTPError{Code: 454, EnhancedCode: smtp.EnhancedCode{4, 7, 0}, Message: words}
 }
 
+func errSlow() *smtp.SMTPError {
+	return errUnavailable("The login took too long; keep the message and try again")
+}
+
 // FoldName is the form in which user names are compared and stored (RFC 8265 §3.3, UsernameCaseMapped).
 // It fails for what cannot be a user name.
 func FoldName(name string) (string, error) {
@@ -137,15 +141,17 @@ func (a *Authenticator) verify(ctx context.Context, peer Peer, authzid, user str
 			return Account{}, err
 		}
 	}
-	for _, l := range logins {
-		// Who is known to have the right password does not wait, however many others guess from the same address.
-		if until, ok := a.verified.Get(a.cacheKey(name, password, l.Hash)); ok && time.Now().Before(until) {
-			return l.Account, nil
-		}
+	// Who is known to have the right password does not wait, however many others guess from the same address.
+	if l := a.known(name, password, logins); l != nil {
+		return l.Account, nil
 	}
 	done, err := a.throttle.enter(ctx, peer.Addr, name)
 	if err != nil {
 		return Account{}, err
+	}
+	if l := a.known(name, password, logins); l != nil { // verified for another connection while this one waited
+		done(undecided)
+		return l.Account, nil
 	}
 	found, err := a.compare(ctx, name, password, logins)
 	switch {
@@ -161,13 +167,26 @@ func (a *Authenticator) verify(ctx context.Context, peer Peer, authzid, user str
 	return found.Account, nil
 }
 
+// known finds the login that these credentials were verified for not long ago.
+func (a *Authenticator) known(name string, password []byte, logins []Login) *Login {
+	for i, l := range logins {
+		if until, ok := a.verified.Get(a.cacheKey(name, password, l.Hash)); ok && time.Now().Before(until) {
+			return &logins[i]
+		}
+	}
+	return nil
+}
+
+func (a *Authenticator) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.Deadline == 0 {
+		return context.WithTimeout(ctx, standardDeadline)
+	}
+	return context.WithTimeout(ctx, a.Deadline)
+}
+
 // logins asks the store.
 func (a *Authenticator) logins(ctx context.Context, name string) ([]Login, error) {
-	deadline := a.Deadline
-	if deadline == 0 {
-		deadline = standardDeadline
-	}
-	ctx, cancel := context.WithTimeout(ctx, deadline)
+	ctx, cancel := a.withDeadline(ctx)
 	defer cancel()
 	type answer struct {
 		logins []Login
@@ -191,7 +210,7 @@ func (a *Authenticator) logins(ctx context.Context, name string) ([]Login, error
 	return got.logins[:min(len(got.logins), maxLogins)], nil
 }
 
-// compare runs bcrypt for each login, or once for nobody, so that a name that does not exist takes as long as one that does.
+// compare runs bcrypt for each login, or as often for nobody, so that a name that does not exist takes as long as one that does.
 func (a *Authenticator) compare(ctx context.Context, name string, password []byte, logins []Login) (*Login, error) {
 	select {
 	case a.waiting <- struct{}{}:
@@ -199,18 +218,22 @@ func (a *Authenticator) compare(ctx context.Context, name string, password []byt
 	default:
 		return nil, errUnavailable("Too many logins at the same time; keep the message and try again")
 	}
+	ctx, cancel := a.withDeadline(ctx)
+	defer cancel()
 	select {
 	case a.running <- struct{}{}:
 		defer func() { <-a.running }()
 	case <-ctx.Done():
-		return nil, errUnavailable("The login took too long; keep the message and try again")
+		return nil, errSlow()
 	}
 	if len(logins) == 0 {
-		bcrypt.CompareHashAndPassword(a.dummies.hash(a.key[:], name), password[:min(len(password), MaxPassword)])
+		for _, hash := range a.dummies.hashes(a.key[:], name) {
+			bcrypt.CompareHashAndPassword(hash, password[:min(len(password), MaxPassword)])
+		}
 		return nil, nil
 	}
+	a.dummies.saw(logins)
 	for i := range logins {
-		a.dummies.saw(logins[i].Hash)
 		if bcrypt.CompareHashAndPassword(logins[i].Hash, password) == nil {
 			return &logins[i], nil
 		}
@@ -229,48 +252,4 @@ func (a *Authenticator) cacheKey(name string, password, hash []byte) (key [sha25
 	}
 	mac.Sum(key[:0])
 	return key
-}
-
-// dummies are hashes of no password, one for each cost that real accounts have.
-type dummies struct {
-	mu     sync.Mutex
-	costs  []int // seen, ascending
-	hashes map[int][]byte
-}
-
-func (d *dummies) saw(hash []byte) {
-	cost, err := bcrypt.Cost(hash)
-	if err != nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if i, found := slices.BinarySearch(d.costs, cost); !found {
-		d.costs = slices.Insert(d.costs, i, cost)
-	}
-}
-
-// hash is always the same for a name, as a real account's would be.
-func (d *dummies) hash(key []byte, name string) []byte {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte("dummy " + name))
-	choice := binary.BigEndian.Uint64(mac.Sum(nil))
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	cost := ChosenCost
-	if len(d.costs) > 0 {
-		cost = d.costs[choice%uint64(len(d.costs))]
-	}
-	if h, ok := d.hashes[cost]; ok {
-		return h
-	}
-	h, err := bcrypt.GenerateFromPassword([]byte("nobody"), cost)
-	if err != nil {
-		panic(err) // the password is short and the cost was one of bcrypt's
-	}
-	if d.hashes == nil {
-		d.hashes = map[int][]byte{}
-	}
-	d.hashes[cost] = h
-	return h
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/emersion/go-smtp"
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
@@ -14,7 +15,7 @@ import (
 const (
 	firstDelay    = time.Second // before the second try of a user name from an address; doubles with each failure
 	maxDelay      = 10 * time.Second
-	freeFailures  = 10                     // of an address, over all user names, without a wait
+	freeFailures  = 10                     // of an address, over all user names, without a wait; as many logins may go on at once
 	addressDelay  = 500 * time.Millisecond // more with each failure after those
 	forgetAfter   = time.Hour
 	maxRemembered = 1 << 16          // addresses, and pairs of address and user name
@@ -55,9 +56,10 @@ func (f failures) count() int {
 	return f.n
 }
 
-// line is one address: its failures, and those of its logins that wait.
+// line is one address: its failures, and its logins that are under way.
 type line struct {
 	failures
+	free    map[string]bool // names whose login goes on without having waited; one at a time of each, so that guesses made at once do not count as one
 	waiting int
 	turn    chan struct{} // holds the one whose turn it is
 }
@@ -85,17 +87,18 @@ func (t *throttle) enter(ctx context.Context, from netip.Addr, name string) (don
 	t.mu.Lock()
 	l, ok := t.addresses.Get(p.from)
 	if !ok {
-		l = &line{turn: make(chan struct{}, 1)}
+		l = &line{turn: make(chan struct{}, 1), free: map[string]bool{}}
 		t.addresses.Add(p.from, l)
 	}
 	delay := t.delay(p, l)
-	if delay == 0 {
+	if delay == 0 && !l.free[name] && len(l.free) < freeFailures {
+		l.free[name] = true
 		t.mu.Unlock()
-		return func(o outcome) { t.settle(p, l, o) }, nil
+		return func(o outcome) { t.settle(p, l, o, true) }, nil
 	}
 	if wait := time.Duration(l.waiting+1) * delay; wait > maxInLine {
 		t.mu.Unlock()
-		return nil, errUnavailable(fmt.Sprintf("Too many failed logins from your address; keep the message and try again in %d s", int(wait.Seconds())))
+		return nil, errLine(wait)
 	}
 	l.waiting++
 	t.mu.Unlock()
@@ -107,17 +110,25 @@ func (t *throttle) enter(ctx context.Context, from netip.Addr, name string) (don
 		return nil, err
 	}
 	return func(o outcome) {
-		t.settle(p, l, o)
+		t.settle(p, l, o, false)
 		<-l.turn
 	}, nil
 }
 
+func errLine(wait time.Duration) *smtp.SMTPError {
+	return errUnavailable(fmt.Sprintf("Too many failed logins from your address; keep the message and try again in %d s", int(wait.Seconds())))
+}
+
+// wait returns nil when it is p's turn and its delay is over.
 func (t *throttle) wait(ctx context.Context, p pair, l *line) error {
-	ended := errUnavailable("The login took too long; keep the message and try again")
+	full := time.NewTimer(maxInLine)
+	defer full.Stop()
 	select {
 	case l.turn <- struct{}{}:
+	case <-full.C: // those in front failed, and the delay grew
+		return errLine(maxInLine)
 	case <-ctx.Done():
-		return ended
+		return errSlow()
 	}
 	t.mu.Lock()
 	timer := time.NewTimer(t.delay(p, l))
@@ -126,9 +137,12 @@ func (t *throttle) wait(ctx context.Context, p pair, l *line) error {
 	select {
 	case <-timer.C:
 		return nil
+	case <-full.C:
+		<-l.turn
+		return errLine(maxInLine)
 	case <-ctx.Done():
 		<-l.turn
-		return ended
+		return errSlow()
 	}
 }
 
@@ -145,9 +159,12 @@ func (t *throttle) delay(p pair, l *line) time.Duration {
 	return d
 }
 
-func (t *throttle) settle(p pair, l *line, o outcome) {
+func (t *throttle) settle(p pair, l *line, o outcome, free bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if free {
+		delete(l.free, p.name)
+	}
 	switch o {
 	case wrong:
 		of, _ := t.pairs.Get(p)
