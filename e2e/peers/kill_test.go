@@ -1,0 +1,162 @@
+//go:build e2e
+
+package peers
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const (
+	kills   = 200
+	senders = 64
+)
+
+// TestKill ends the process with kill -9 again and again while 64 clients send: what was acknowledged arrives, nothing arrives
+// torn, and a second copy has a kill after the first one's 250 as its reason (checklist 76, 80).
+func TestKill(t *testing.T) {
+	upstream := startSink(t, "127.0.0.1:2525", false)
+	s := newSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
+	s.start(t)
+	var acknowledged sync.Map
+	var number atomic.Int64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range senders {
+		wg.Go(func() {
+			for !ended(stop) {
+				s.sendUntilCut(&number, &acknowledged, stop)
+			}
+		})
+	}
+	var killed []time.Time
+	for range kills {
+		<-time.After(time.Duration(20+rand.IntN(400)) * time.Millisecond)
+		killed = append(killed, time.Now())
+		s.kill()
+		s.start(t)
+	}
+	close(stop)
+	wg.Wait()
+	count := 0
+	acknowledged.Range(func(id, _ any) bool { count++; return true })
+	arrived := func() (n int) {
+		upstream.mu.Lock()
+		defer upstream.mu.Unlock()
+		seen := map[string]bool{}
+		for _, m := range upstream.mails {
+			seen[messageID(m.Content)] = true
+		}
+		acknowledged.Range(func(id, _ any) bool {
+			if seen[id.(string)] {
+				n++
+			}
+			return true
+		})
+		return n
+	}
+	await(t, "every acknowledged mail at the sink", 3*time.Minute, func() bool { return arrived() == count })
+	await(t, "an empty queue", time.Minute, func() bool { out, err := s.command("queue", "--json").Output(); return err == nil && noMail(out) })
+	judge(t, upstream.take(), killed, count)
+}
+
+// noMail tells whether the queue's listing as JSON is empty.
+func noMail(listing []byte) bool {
+	text := strings.TrimSpace(string(listing))
+	return text == "" || text == "[]"
+}
+
+// judge looks for torn mails, and for copies that no kill explains.
+func judge(t *testing.T, mails []mail, killed []time.Time, acknowledged int) {
+	t.Helper()
+	copies, torn, unexplained := 0, 0, 0
+	first := map[string]time.Time{}
+	for _, m := range mails {
+		id := messageID(m.Content)
+		if !whole(m.Content) {
+			torn++
+			t.Errorf("torn: %s", id)
+		}
+		before, again := first[id]
+		if !again {
+			first[id] = m.At
+			continue
+		}
+		copies++
+		explained := false
+		for _, k := range killed {
+			explained = explained || (k.After(before) && k.Before(m.At))
+		}
+		if !explained {
+			unexplained++
+			t.Errorf("%s came at %v and %v, and nothing was killed in between", id, before, m.At)
+		}
+	}
+	t.Logf("%d kills, %d senders: %d acknowledged, %d different mails arrived, %d copies explained by a kill, %d unexplained, %d torn",
+		len(killed), senders, acknowledged, len(first), copies-unexplained, unexplained, torn)
+	if acknowledged == 0 {
+		t.Error("nothing was acknowledged: this showed nothing")
+	}
+}
+
+// sendUntilCut sends mails over one connection until it is cut.
+func (s *smarthost) sendUntilCut(number *atomic.Int64, acknowledged *sync.Map, stop chan struct{}) {
+	d, err := s.dial()
+	if err != nil {
+		select {
+		case <-stop:
+		case <-time.After(10 * time.Millisecond): // it is being started again
+		}
+		return
+	}
+	defer d.Close()
+	for !ended(stop) {
+		id := fmt.Sprintf("%d@kill.test", number.Add(1))
+		if _, err := d.send("alice@client.test", "bob@dest.test", "", hashed(id), "250 2.0.0"); err != nil {
+			return
+		}
+		acknowledged.Store(id, nil)
+		select {
+		case <-stop:
+		case <-time.After(time.Duration(rand.IntN(150)) * time.Millisecond): // so that the queue is not drained for minutes afterwards
+		}
+	}
+}
+
+func ended(stop chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// hashed is a mail that shows whether it is whole. One in 20 is large, so that it is kept in a file.
+func hashed(id string) []byte {
+	lines := 1 + rand.IntN(100)
+	if rand.IntN(20) == 0 {
+		lines = 2000
+	}
+	body := strings.Repeat(fmt.Sprintf("%064x\r\n", rand.Uint64()), lines)
+	return fmt.Appendf(nil, "Date: Tue, 24 Nov 2026 10:00:00 +0000\r\nFrom: alice@client.test\r\nMessage-ID: <%s>\r\nSubject: %x\r\n\r\n%s", id, sha256.Sum256([]byte(body)), body)
+}
+
+func whole(content []byte) bool {
+	header, body, found := bytes.Cut(content, []byte("\r\n\r\n"))
+	_, after, hasHash := bytes.Cut(header, []byte("\r\nSubject: "))
+	return found && hasHash && string(after) == fmt.Sprintf("%x", sha256.Sum256(body))
+}
+
+func messageID(content []byte) string {
+	_, after, _ := bytes.Cut(content, []byte("\r\nMessage-ID: <"))
+	id, _, _ := bytes.Cut(after, []byte(">"))
+	return string(id)
+}

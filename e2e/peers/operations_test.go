@@ -1,0 +1,111 @@
+//go:build e2e
+
+package peers
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestStopAndStart: SIGTERM while clients send; after the next start all that was acknowledged arrives once (checklist 113).
+func TestStopAndStart(t *testing.T) {
+	upstream := startSink(t, "127.0.0.1:2525", false)
+	s := newSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
+	s.start(t)
+	var acknowledged sync.Map
+	var number atomic.Int64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			for !ended(stop) {
+				s.sendUntilCut(&number, &acknowledged, stop)
+			}
+		})
+	}
+	for range 3 {
+		upstream.wait(t, len(upstream.peek())+50, time.Minute)
+		s.stop(t, clientStop)
+		s.start(t)
+	}
+	close(stop)
+	wg.Wait()
+	want := 0
+	acknowledged.Range(func(any, any) bool { want++; return true })
+	upstream.wait(t, want, time.Minute)
+	judge(t, upstream.take(), nil, want)
+}
+
+// TestFullDisk: mail is refused for now, and what was taken before is delivered when there is room (checklist 76).
+func TestFullDisk(t *testing.T) {
+	s := newSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`+"\nretry = [\"1s\"]")
+	users, err := os.ReadFile(filepath.Join(s.Data, "users"))
+	check(t, err)
+	check(t, syscall.Mount("tmpfs", s.Data, "tmpfs", 0, "size=24m,mode=700"))
+	t.Cleanup(func() { check(t, syscall.Unmount(s.Data, syscall.MNT_DETACH)) })
+	check(t, os.WriteFile(filepath.Join(s.Data, "users"), users, 0o600))
+	s.start(t)
+	d, err := s.dial()
+	check(t, err)
+	taken := map[string]bool{}
+	refused := ""
+	for i := range 2000 {
+		id := fmt.Sprintf("%d@full.test", i)
+		body := strings.Repeat(strings.Repeat("f", 98)+"\r\n", 400)
+		if i%2 == 1 {
+			body = strings.Repeat(body, 10)
+		}
+		reply, err := d.send("alice@client.test", "bob@dest.test", "", fmt.Appendf(nil, header+"%s", id[:len(id)-len("@full.test")], body), "250 2.0.0")
+		if err != nil {
+			refused = reply
+			break
+		}
+		taken[id] = true
+	}
+	t.Logf("%d mails taken, then %q", len(taken), refused)
+	if len(taken) == 0 || !strings.HasPrefix(refused, "45") {
+		t.Fatalf("%d taken, then %q, want 452 or 451", len(taken), refused)
+	}
+	upstream := startSink(t, "127.0.0.1:2525", false)
+	if mails := upstream.wait(t, len(taken), 2*time.Minute); len(mails) != len(taken) {
+		t.Errorf("%d mails arrived, want %d", len(mails), len(taken))
+	}
+	d, err = s.dial()
+	check(t, err)
+	_, err = d.send("alice@client.test", "bob@dest.test", "", fmt.Appendf(nil, header, "room-again"), "250 2.0.0")
+	check(t, err)
+}
+
+// TestReload: with a broken certificate, accounts and config the old ones stay (checklist 114).
+func TestReload(t *testing.T) {
+	s := newSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
+	s.start(t)
+	for _, file := range []string{filepath.Join(s.Folder, "certificate.pem"), filepath.Join(s.Folder, "key.pem"), s.Config} {
+		good, err := os.ReadFile(file)
+		check(t, err)
+		check(t, os.WriteFile(file, []byte("broken"), 0o600))
+		before := len(s.Log())
+		check(t, s.process.Process.Signal(syscall.SIGHUP))
+		await(t, "a log line about "+filepath.Base(file), 10*time.Second, func() bool { return strings.Contains(s.Log()[before:], `"level":"error"`) })
+		d, err := s.dial()
+		if err != nil {
+			t.Fatalf("with a broken %s: %v", filepath.Base(file), err)
+		}
+		d.Close()
+		check(t, os.WriteFile(file, good, 0o600))
+	}
+}
+
+// peek returns the mails and keeps them.
+func (s *sink) peek() []mail {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]mail(nil), s.mails...)
+}
