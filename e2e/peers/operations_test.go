@@ -48,7 +48,7 @@ func TestFullDisk(t *testing.T) {
 	s := newSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`+"\nretry = [\"1s\"]")
 	users, err := os.ReadFile(filepath.Join(s.Data, "users"))
 	check(t, err)
-	check(t, syscall.Mount("tmpfs", s.Data, "tmpfs", 0, "size=24m,mode=700"))
+	check(t, syscall.Mount("tmpfs", s.Data, "tmpfs", 0, "size=100m,mode=700"))
 	t.Cleanup(func() { check(t, syscall.Unmount(s.Data, syscall.MNT_DETACH)) })
 	check(t, os.WriteFile(filepath.Join(s.Data, "users"), users, 0o600))
 	s.start(t)
