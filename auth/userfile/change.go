@@ -23,7 +23,11 @@ var (
 )
 
 // Add appends a login; ErrExists if the account has one for that device. The file is made if it is not there.
+// It refuses a login that a line could not hold, such as a name with a colon.
 func Add(path string, l auth.Login) error {
+	if err := check(l); err != nil {
+		return err
+	}
 	return change(path, func(lines []string) ([]string, error) {
 		if slices.ContainsFunc(lines, func(line string) bool { return isLogin(line, l.Name, l.Device) }) {
 			return nil, ErrExists
@@ -32,7 +36,23 @@ func Add(path string, l auth.Login) error {
 	})
 }
 
-// SetHash gives a login another password; ErrNotFound if there is no such login.
+// check tells whether the line of a login would be read back as what it is.
+func check(l auth.Login) error {
+	if strings.HasPrefix(l.Name, "#") || strings.Contains(l.Name, ":") {
+		return errors.New("a user name must not begin with # nor contain a colon: the accounts file could not hold it")
+	}
+	line := format(l)
+	back, err := parseLine(line)
+	if err != nil {
+		return err
+	}
+	if format(back) != line || back.Name != l.Name {
+		return errors.New("the accounts file cannot hold such a login")
+	}
+	return nil
+}
+
+// SetHash gives a login another password, also one whose hash is damaged; ErrNotFound if there is no such login.
 func SetHash(path, name, device string, hash []byte) error {
 	return change(path, func(lines []string) ([]string, error) {
 		for i, line := range lines {
@@ -40,6 +60,9 @@ func SetHash(path, name, device string, hash []byte) error {
 				fields := strings.SplitN(line, ":", 3)
 				fields[1] = string(hash)
 				lines[i] = strings.Join(fields, ":")
+				if _, err := parseLine(strings.TrimRight(lines[i], "\r \t")); err != nil {
+					return nil, fmt.Errorf("line %d %w", i+1, err) // another hash alone does not mend it
+				}
 				return lines, nil
 			}
 		}
@@ -73,40 +96,37 @@ func nameOf(line string) string {
 	return folded
 }
 
-func isLogin(line, name, device string) bool {
-	if nameOf(line) != name {
-		return false
+// deviceOf is the device of a line, also of one that is damaged.
+func deviceOf(line string) (device string) {
+	fields := strings.SplitN(line, ":", 3)
+	for _, word := range strings.Fields(fields[len(fields)-1]) {
+		if d, ok := strings.CutPrefix(word, "device="); ok && len(fields) == 3 {
+			device = d
+		}
 	}
-	l, err := parseLine(strings.TrimRight(line, "\r \t"))
-	if err != nil {
-		return device == ""
-	}
-	return l.Device == device
+	return device
 }
+
+func isLogin(line, name, device string) bool { return nameOf(line) == name && deviceOf(line) == device }
 
 // change rewrites the file while it holds a lock, so that two changes at once both count. Comments, order and lines
 // that it does not understand stay. Readers see the old file or the new one.
 func change(path string, edit func(lines []string) ([]string, error)) (err error) {
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", lock.Name(), err)
-	}
 	target := path
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		target = real // the file that a link leads to is changed, not the link
 	}
+	folder, err := os.Open(filepath.Dir(target)) // the file itself is replaced, so that a lock on it would not last
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", folder.Name(), err)
+	}
 	text, err := readBounded(target)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
-	}
-	mode := fs.FileMode(0o600)
-	st, statErr := os.Stat(target)
-	if statErr == nil {
-		mode = st.Mode().Perm()
 	}
 	var lines []string
 	if text = bytes.TrimSuffix(text, []byte("\n")); len(text) > 0 {
@@ -119,11 +139,11 @@ func change(path string, edit func(lines []string) ([]string, error)) (err error
 	if content != "" {
 		content += "\n"
 	}
-	return replace(target, content, mode, st)
+	return replace(target, content, folder)
 }
 
 // replace writes, syncs, renames, and syncs the folder.
-func replace(path, content string, mode fs.FileMode, old fs.FileInfo) (err error) {
+func replace(path, content string, folder *os.File) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
@@ -133,23 +153,40 @@ func replace(path, content string, mode fs.FileMode, old fs.FileInfo) (err error
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	if old != nil {
-		if sys, ok := old.Sys().(*syscall.Stat_t); ok && (int(sys.Uid) != os.Geteuid() || int(sys.Gid) != os.Getegid()) {
-			if err := f.Chown(int(sys.Uid), int(sys.Gid)); err != nil {
-				return errors.Join(fmt.Errorf("keep the owner of %s: %w", path, err), f.Close())
-			}
-		}
+	if err := likeBefore(f, path, folder); err != nil {
+		return errors.Join(err, f.Close())
 	}
 	_, err = f.WriteString(content)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
+	return folder.Sync()
+}
+
+// likeBefore gives f the owner and the mode of the file at path. What root makes anew belongs to whoever has the folder,
+// since that is who has to read it.
+func likeBefore(f *os.File, path string, folder *os.File) error {
+	mode := fs.FileMode(0o600)
+	model, err := os.Stat(path)
+	switch {
+	case err == nil:
+		mode = model.Mode().Perm()
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
+	case os.Geteuid() != 0:
+		return nil // CreateTemp has made it ours, 0600
+	default:
+		if model, err = folder.Stat(); err != nil {
+			return err
+		}
 	}
-	return errors.Join(d.Sync(), d.Close())
+	if sys, ok := model.Sys().(*syscall.Stat_t); ok && (int(sys.Uid) != os.Geteuid() || int(sys.Gid) != os.Getegid()) {
+		if err := f.Chown(int(sys.Uid), int(sys.Gid)); err != nil {
+			return fmt.Errorf("keep the owner of %s: %w", path, err)
+		}
+	}
+	return f.Chmod(mode)
 }

@@ -30,7 +30,7 @@ type File struct {
 	mu     sync.Mutex
 	logins map[string][]auth.Login // nil until the file was read once
 	looked time.Time
-	seen   string // what the file looked like when it was read, or failed to be
+	seen   string // what the file looked like when it was read
 	err    error  // of the last reading
 }
 
@@ -38,9 +38,9 @@ type File struct {
 func (f *File) Logins(_ context.Context, name string) ([]auth.Login, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now := time.Now(); f.logins == nil || now.Sub(f.looked) >= lookEvery {
+	if now := time.Now(); now.Sub(f.looked) >= lookEvery {
 		f.looked = now
-		if f.seen == "" || f.look() != f.seen {
+		if f.err != nil || f.look() != f.seen { // what failed may go well now, though the file is the same
 			f.read()
 		}
 	}
@@ -71,13 +71,16 @@ func (f *File) look() string {
 	return fmt.Sprint(st.ModTime().UnixNano(), st.Size(), inode)
 }
 
-// read takes the file over, damaged lines aside. Each state of the file is reported once.
+// read takes the file over, damaged lines aside. An error that lasts is reported once.
 func (f *File) read() {
 	f.seen = f.look()
 	text, err := readBounded(f.Path)
+	before := f.err
 	f.err = err
 	if err != nil {
-		f.Log.Error().Err(err).Bool("old_in_force", f.logins != nil).Msg("the accounts cannot be read")
+		if before == nil || before.Error() != err.Error() {
+			f.Log.Error().Err(err).Bool("old_in_force", f.logins != nil).Msg("the accounts cannot be read")
+		}
 		return
 	}
 	if st, err := os.Stat(f.Path); err == nil && st.Mode().Perm()&0o004 != 0 {

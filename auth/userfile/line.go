@@ -31,6 +31,9 @@ func parseLine(line string) (auth.Login, error) {
 		return auth.Login{}, err
 	}
 	l := auth.Login{Account: auth.Account{Name: folded}, Hash: []byte(hash)}
+	if strings.Contains(attributes, "$2") {
+		return auth.Login{}, errors.New("has a second password hash among its attributes; a device has a line of its own")
+	}
 	for _, word := range strings.Fields(attributes) {
 		if err := setAttribute(&l.Account, word); err != nil {
 			return auth.Login{}, err

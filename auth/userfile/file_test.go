@@ -1,0 +1,297 @@
+package userfile
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"github.com/seed-1397b510/smarthost/auth"
+)
+
+const (
+	hashA = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW" // as htpasswd -B writes it
+	hashB = "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
+)
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	write(t, path, "# people\r\n\r\nAlice:"+hashA+"\r\nalice:"+hashB+":device=laptop class=bulk sender=alice@example.org sender=*@a.example\n   \nprinter:"+hashB+":  \nlast:"+hashA)
+	got, faults, err := Read(path)
+	if err != nil || len(faults) > 0 {
+		t.Fatal(faults, err)
+	}
+	login := func(name, hash string) auth.Login {
+		return auth.Login{Account: auth.Account{Name: name}, Hash: []byte(hash)}
+	}
+	laptop := login("alice", hashB)
+	laptop.Device, laptop.Class, laptop.Senders = "laptop", "bulk", []string{"alice@example.org", "*@a.example"}
+	want := map[string][]auth.Login{
+		"alice":   {login("alice", hashA), laptop},
+		"printer": {login("printer", hashB)},
+		"last":    {login("last", hashA)},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got, faults, err := Read(path + "-missing"); len(got) != 0 || faults != nil || err != nil {
+		t.Errorf("a file that is not there: %v, %v, %v", got, faults, err)
+	}
+}
+
+// Each damaged line is named, the others work, and no fault shows a hash.
+func TestDamagedLines(t *testing.T) {
+	secret := hashA[7:]
+	for _, test := range []struct{ line, fault string }{
+		{"alice", "has no colon"},
+		{secret, "has no colon"},
+		{"al ice:" + hashA, "a user name consists of"},
+		{":" + hashA, "a user name has 1 to 255 octets"},
+		{"\ufeffalice:" + hashA, "a user name consists of"},
+		{"alice:", "is not bcrypt"},
+		{"alice:secret", "is not bcrypt"},
+		{"alice:$apr1$" + secret, "is not bcrypt"},
+		{"alice:" + hashA[:59], "is not bcrypt"},
+		{"alice:" + hashA + "x", "is not bcrypt"},
+		{"alice:" + hashA + " sender=a@b", "is not bcrypt"},
+		{"alice:" + hashA[:59] + "!", "is damaged"},
+		{"alice:$2y$99$" + secret, "is damaged"},
+		{"alice:" + hashA + ":" + hashA, "second password hash"},
+		{"alice:" + hashA + ":sender=" + hashA, "second password hash"},
+		{"alice:" + hashA + ":bulk", `"bulk" is no attribute`},
+		{"alice:" + hashA + ":quota=5", `no attribute "quota"`},
+		{"alice:" + hashA + ":sender=alice", `"alice" is not a sender`},
+		{"alice:" + hashA + ":class=Bulk", `"Bulk" is not the name of a class`},
+		{"alice:" + hashA + ":device=", `"" is not the name of a device`},
+		{"ok:" + hashB, "has this device already"},
+	} {
+		path := filepath.Join(t.TempDir(), "users")
+		write(t, path, "ok:"+hashA+"\n"+test.line+"\n")
+		got, faults, err := Read(path)
+		if err != nil || len(got) != 1 || len(got["ok"]) != 1 || len(faults) != 1 {
+			t.Errorf("%q: got %v, %v, %v; want ok and one fault", test.line, got, faults, err)
+			continue
+		}
+		if text := faults[0].Error(); !strings.HasPrefix(text, path+":2: ") || !strings.Contains(text, test.fault) || strings.Contains(text, secret[:20]) {
+			t.Errorf("%q: fault is %q, want line 2 and %q, and no hash", test.line, text, test.fault)
+		}
+	}
+}
+
+func TestCheckSender(t *testing.T) {
+	for pattern, ok := range map[string]bool{
+		"*": true, "a@b": true, "*@example.org": true, "a+*@example.org": true, `a"b@c`: false,
+		"": false, "a": false, "@b": false, "a@": false, "a@*": false, "*@*.org": false, "**@b": false, "a b@c": false, "<a@b>": false,
+	} {
+		if err := CheckSender(pattern); (err == nil) != ok {
+			t.Errorf("%q: %v", pattern, err)
+		}
+	}
+}
+
+// house is a File whose clock is the bubble's, while the files are real.
+type house struct {
+	*testing.T
+	dir, path string
+	log       bytes.Buffer
+	file      *File
+}
+
+func newHouse(t *testing.T, dir string) *house {
+	h := &house{T: t, dir: dir, path: filepath.Join(dir, "users")}
+	h.file = &File{Path: h.path, Log: zerolog.New(&h.log)}
+	return h
+}
+
+// names returns which of the accounts are known, after the file was looked at again.
+func (h *house) names() string {
+	h.Helper()
+	time.Sleep(lookEvery) // nothing sleeps: the bubble's clock moves on
+	var known []string
+	for _, name := range []string{"alice", "bob", "carol"} {
+		logins, err := h.file.Logins(h.Context(), name)
+		if err != nil {
+			return "error: " + err.Error()
+		}
+		if len(logins) > 0 {
+			known = append(known, name)
+		}
+	}
+	return strings.Join(known, " ")
+}
+
+func (h *house) want(when, want string) {
+	h.Helper()
+	if got := h.names(); got != want {
+		h.Errorf("%s: got %q, want %q", when, got, want)
+	}
+}
+
+func TestHotReload(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, dir)
+		write(t, h.path, "alice:"+hashA+"\n")
+		h.want("at first", "alice")
+		write(t, h.path, "alice:"+hashA+"\nbob:"+hashA+"\n")
+		h.want("grown in place", "alice bob")
+
+		st, err := os.Stat(h.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, h.path, "alice:"+hashA+"\n#ob:"+hashA+"\n")
+		if err := os.Chtimes(h.path, time.Time{}, st.ModTime().Add(time.Nanosecond)); err != nil {
+			t.Fatal(err)
+		}
+		h.want("same size, one nanosecond later", "alice")
+
+		st, _ = os.Stat(h.path)
+		write(t, h.path+"-new", "carol:"+hashA+"\n#ob:"+hashA+"\n")
+		if err := os.Chtimes(h.path+"-new", time.Time{}, st.ModTime()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(h.path+"-new", h.path); err != nil {
+			t.Fatal(err)
+		}
+		h.want("another file of the same time and size", "carol")
+		if n := strings.Count(h.log.String(), "accounts read"); n != 4 {
+			t.Errorf("read %d times, want 4", n)
+		}
+	})
+}
+
+// A secret that is mounted into a container is a link into a folder that is swapped.
+func TestSwappedLink(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, dir)
+		for _, version := range []string{"alice", "bob"} {
+			if err := os.Mkdir(filepath.Join(dir, version), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, version, "users"), version+":"+hashA+"\n")
+		}
+		for from, to := range map[string]string{"users": "data/users", "data": "alice"} {
+			if err := os.Symlink(to, filepath.Join(dir, from)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.want("at first", "alice")
+		if err := os.Symlink("bob", filepath.Join(dir, "data2")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "data2"), filepath.Join(dir, "data")); err != nil {
+			t.Fatal(err)
+		}
+		h.want("after the swap", "bob")
+	})
+}
+
+// A file that was never readable is an error, not an empty house; one that is not any more leaves the accounts in force.
+func TestUnreadable(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, dir)
+		if got := h.names(); !strings.HasPrefix(got, "error: ") {
+			t.Errorf("before there is a file: got %q, want an error", got)
+		}
+		write(t, h.path, "alice:"+hashA+"\n")
+		h.want("when it is there", "alice")
+
+		h.log.Reset()
+		if err := os.Remove(h.path); err != nil {
+			t.Fatal(err)
+		}
+		h.want("when it is gone", "alice")
+		h.want("when it is still gone", "alice")
+		if n := strings.Count(h.log.String(), "cannot be read"); n != 1 || !strings.Contains(h.log.String(), `"old_in_force":true`) {
+			t.Errorf("said %d times that it cannot be read, want once: %s", n, &h.log)
+		}
+		if err := h.file.Reload(); err == nil {
+			t.Error("Reload returned no error")
+		}
+		if err := os.Mkdir(h.path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		h.want("when it is a folder", "alice")
+		if err := os.Remove(h.path); err != nil {
+			t.Fatal(err)
+		}
+		write(t, h.path, "bob:"+hashA+"\nbroken\n")
+		h.want("when it is back", "bob")
+		if log := h.log.String(); !strings.Contains(log, h.path+":2: has no colon") || strings.Contains(log, hashA) {
+			t.Errorf("the damaged line is not named, or a hash is: %s", log)
+		}
+	})
+}
+
+// A file that does not change is not read again, whatever the number of logins; Reload reads it at once.
+func TestReload(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, dir)
+		write(t, h.path, "alice:"+hashA+"\n")
+		if err := os.Chmod(h.path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			h.want("unchanged", "alice")
+		}
+		if log := h.log.String(); strings.Count(log, "accounts read") != 1 || strings.Count(log, "chmod 600") != 1 {
+			t.Errorf("read or warned more than once, or not at all: %s", log)
+		}
+		write(t, h.path, "bob:"+hashA+"\nalice:"+hashA+"\n")
+		if err := h.file.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		if logins, err := h.file.Logins(t.Context(), "bob"); len(logins) != 1 || err != nil {
+			t.Errorf("after Reload: %v, %v", logins, err)
+		}
+	})
+}
+
+// FuzzParseLine: what is read is what would be written, and no error shows the hash.
+func FuzzParseLine(f *testing.F) {
+	for _, s := range []string{"alice:" + hashA, "A@b:" + hashB + ":device=x class=y sender=*@b sender=a@b", "a:b", "", "#", "a:" + hashA + ":x=" + hashA} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		l, err := parseLine(line)
+		if err != nil {
+			if strings.Contains(line, hashA) && strings.Contains(err.Error(), hashA[7:]) {
+				t.Errorf("%q: the fault shows the hash: %v", line, err)
+			}
+			return
+		}
+		back, err := parseLine(format(l))
+		if err != nil {
+			t.Fatalf("%q is written as %q: %v", line, format(l), err)
+		}
+		if diff := cmp.Diff(l, back); diff != "" {
+			t.Errorf("%q (-read +written and read):\n%s", line, diff)
+		}
+	})
+}
