@@ -462,3 +462,62 @@ func TestClosedSpool(t *testing.T) {
 		t.Errorf("claim: %v", err)
 	}
 }
+
+// checklist 80: neither a settled, an aborted nor a refused message leaves its body file behind.
+func TestBodyFilesGoAway(t *testing.T) {
+	s := open(t, t.TempDir())
+	content, seal := make([]byte, 200_000), spool.Seal{Key: []byte("key"), Window: time.Hour}
+	keep(t, s, letter("bob@a.example", "a.example"), content, seal)
+	if n := bodyFiles(t, s); n != 1 {
+		t.Fatalf("%d files for one kept message", n)
+	}
+	if _, ok := errors.AsType[*spool.Duplicate](commit(s, letter("bob@a.example", "a.example"), content, seal)); !ok {
+		t.Error("the duplicate was kept")
+	}
+	d, err := s.Create(context.Background(), letter("bob@a.example", "a.example"))
+	if err == nil {
+		_, err = d.Write(content)
+	}
+	if err = errors.Join(err, d.Abort()); err != nil {
+		t.Fatal(err)
+	}
+	if n := bodyFiles(t, s); n != 1 {
+		t.Errorf("%d files after a duplicate and an abort, want the kept one", n)
+	}
+	deliverAll(t, s, 1)
+	if n := bodyFiles(t, s); n != 0 {
+		t.Errorf("%d files after delivery", n)
+	}
+}
+
+func bodyFiles(t *testing.T, s *Spool) int {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(s.config.Dir, "body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// A lease whose results are being committed does not run out: somebody else would deliver what is delivered.
+func TestLeaseLastsWhileItIsSettled(t *testing.T) {
+	now := time.Now()
+	a := newAgenda(now)
+	l := &lease{message: "id", destination: "a.example", due: 1, until: now.Add(time.Second)}
+	a.lease(l)
+	d := spool.Delivery{Envelope: spool.Envelope{ID: "id"}, Destination: "a.example", Fence: l.fence}
+	if a.hold(&d) != l {
+		t.Fatal("the lease is not held")
+	}
+	later := now.Add(time.Minute)
+	if destination, _, _, _ := a.take(later, nil); destination != "" {
+		t.Error("the lease ran out while it was settled")
+	}
+	if a.hold(&d) != nil {
+		t.Error("it was settled twice at the same time")
+	}
+	a.unhold(l) // the commit failed
+	if destination, _, _, _ := a.take(later, nil); destination != "a.example" {
+		t.Error("the lease does not run out after a failed commit")
+	}
+}
