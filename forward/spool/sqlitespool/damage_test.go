@@ -1,0 +1,106 @@
+package sqlitespool
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/seed-1397b510/smarthost/forward/spool"
+)
+
+// fault 45: a changed body is found out before its end; nothing is deleted.
+func TestChangedBodyIsDamaged(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, file string){
+		"bit": func(t *testing.T, file string) {
+			b, err := os.ReadFile(file)
+			if err == nil {
+				b[len(b)/2] ^= 1
+				err = os.WriteFile(file, b, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		},
+		"cut":  func(t *testing.T, file string) { os.Truncate(file, 1000) },
+		"long": func(t *testing.T, file string) { os.Truncate(file, 1<<20) },
+		"gone": func(t *testing.T, file string) { os.Remove(file) },
+		"link": func(t *testing.T, file string) {
+			os.Rename(file, file+".moved")
+			os.Symlink(file+".moved", file)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, t.TempDir())
+			e := letter("bob@a.example", "a.example")
+			keep(t, s, e, make([]byte, 200_000), spool.Seal{Top: []byte("top\r\n"), Cut: []spool.Range{{From: 90_000, To: 120_000}}})
+			spoil(t, s.bodyFile(e.ID))
+			r, err := s.Body(context.Background(), e.ID)
+			if err == nil {
+				_, err = io.Copy(io.Discard, r)
+				r.Close()
+			}
+			if !errors.Is(err, spool.ErrDamaged) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// fault 45: each column of a row is covered by a checksum; a claim sets the message aside and goes on with the others.
+func TestChangedRowIsSetAside(t *testing.T) {
+	for _, change := range []string{
+		"UPDATE message SET envelope = CAST(replace(envelope, 'alice@', 'mallory@') AS BLOB)",
+		"UPDATE message SET envelope = 'x'", "UPDATE message SET top = x'78'", "UPDATE message SET sum = 0", "DELETE FROM message",
+		"UPDATE delivery SET recipients = CAST(replace(recipients, 'bob', 'eve') AS BLOB)", "UPDATE delivery SET sum = 1",
+		"UPDATE message SET id = 'another'",
+	} {
+		dir := t.TempDir()
+		s := open(t, dir)
+		keep(t, s, letter("bob@a.example", "a.example"), []byte("x"), spool.Seal{})
+		s.Close()
+		c, err := connect(context.Background(), filepath.Join(dir, database), true)
+		if err == nil {
+			err = errors.Join(c.script(change), c.close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, dir)
+		good := letter("carol@b.example", "b.example")
+		keep(t, s, good, []byte("y"), spool.Seal{})
+		ds, err := s.Claim(context.Background(), spool.Query{Max: 10, Lease: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ds) != 1 || ds[0].ID != good.ID {
+			t.Errorf("%s: claimed %+v", change, ds)
+		}
+		st, err := s.Stats(context.Background())
+		if err != nil || st.ByState[spool.Damaged] != 1 {
+			t.Errorf("%s: %+v, %v", change, st, err)
+		}
+	}
+}
+
+// A small body is checked before any of it is handed out.
+func TestChangedInlineBodyIsDamaged(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	e := letter("bob@a.example", "a.example")
+	keep(t, s, e, []byte("hello"), spool.Seal{})
+	s.Close()
+	c, err := connect(context.Background(), filepath.Join(dir, database), true)
+	if err == nil {
+		err = errors.Join(c.script("UPDATE message SET body = 'hellO'"), c.close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, dir).Body(context.Background(), e.ID); !errors.Is(err, spool.ErrDamaged) {
+		t.Errorf("%v", err)
+	}
+}
