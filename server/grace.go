@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/auth"
 )
 
 const (
@@ -119,7 +120,9 @@ func network(addr netip.Addr) netip.Prefix {
 }
 
 func triple(from netip.Prefix, hello, user string) login {
-	user = strings.ToLower(user) // names of accounts have no case
+	if folded, err := auth.FoldName(user); err == nil {
+		user = folded // as accounts are compared
+	}
 	return login{from, hello[:min(len(hello), maxName)], user[:min(len(user), maxName)]}
 }
 
