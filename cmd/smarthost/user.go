@@ -132,14 +132,15 @@ func userAdd(env *environment, c *Config, name string, f *userFlags) error {
 }
 
 func userPasswd(env *environment, c *Config, name string, f *userFlags) error {
-	if err := mustExist(c, name, f.device); err != nil {
-		return err
-	}
 	secret, hash, err := newPassword(env, f)
 	if err != nil {
 		return err
 	}
-	if err := userfile.SetHash(c.userFile(), name, f.device, hash); err != nil {
+	err = userfile.SetHash(c.userFile(), name, f.device, hash)
+	if errors.Is(err, userfile.ErrNotFound) {
+		return whatThereIs(c, name, f.device)
+	}
+	if err != nil {
 		return fmt.Errorf("change the password of %s: %w", name, err)
 	}
 	fmt.Fprintf(env.Stdout, "%s has a new password; the old one is good for nothing from now on\n", describe(name, f.device))
@@ -150,7 +151,7 @@ func userPasswd(env *environment, c *Config, name string, f *userFlags) error {
 func userRemove(env *environment, c *Config, name string, f *userFlags) error {
 	err := userfile.Remove(c.userFile(), name, f.device)
 	if errors.Is(err, userfile.ErrNotFound) {
-		return mustExist(c, name, f.device)
+		return whatThereIs(c, name, f.device)
 	}
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)
@@ -197,7 +198,7 @@ func userShow(env *environment, c *Config, name string, f *userFlags) error {
 func printLogins(w io.Writer, all []auth.Login, asJSON bool) error {
 	list := make([]listed, len(all))
 	for i, l := range all {
-		list[i] = listed{l.Name, l.Device, l.Class, l.Senders}
+		list[i] = listed{l.Name, l.Device, l.Class, append([]string{}, l.Senders...)} // [] in JSON, not null
 		if list[i].Class == "" {
 			list[i].Class = "default"
 		}
@@ -227,7 +228,8 @@ func readUsers(env *environment, c *Config) (map[string][]auth.Login, error) {
 	return logins, nil
 }
 
-func mustExist(c *Config, name, device string) error {
+// whatThereIs explains why a login was not found.
+func whatThereIs(c *Config, name, device string) error {
 	logins, _, err := userfile.Read(c.userFile())
 	if err != nil {
 		return fmt.Errorf("read the accounts: %w", err)
@@ -238,9 +240,6 @@ func mustExist(c *Config, name, device string) error {
 	}
 	var devices []string
 	for _, l := range of {
-		if l.Device == device {
-			return nil
-		}
 		devices = append(devices, fmt.Sprintf("%q", l.Device))
 	}
 	return fmt.Errorf("%s has no device %q; it has %s (--device NAME chooses one)", name, device, strings.Join(devices, ", "))
