@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -22,44 +23,40 @@ const (
 func (w *work) deliver(ctx context.Context, d spool.Delivery) {
 	attempt, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var keeping keeper
-	keeping.keep(attempt, cancel, w.Spool, d)
-	t := w.try(attempt, d)
-	cancel(nil)
-	keeping.wait()
-	w.settle(d, t)
+	keeping, settled := context.WithCancel(context.Background()) // the end of attempts does not end the lease
+	var keeper sync.WaitGroup
+	keeper.Go(func() { w.keepLease(keeping, cancel, d) })
+	w.settle(d, w.try(attempt, d))
+	settled()
+	keeper.Wait()
 }
 
-// keeper prolongs a lease while an attempt lasts.
-type keeper struct{ done chan struct{} }
-
-func (k *keeper) keep(ctx context.Context, cancel context.CancelCauseFunc, s Spool, d spool.Delivery) {
-	k.done = make(chan struct{})
-	go func() { // ends with ctx; wait waits for it
-		defer close(k.done)
-		tick := time.NewTicker(leaseFor / 3)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if err := s.Extend(ctx, d, leaseFor); errors.Is(err, spool.ErrFenced) {
-				cancel(err) // somebody else has it
-				return
-			}
+// keepLease prolongs a lease until ctx ends. If the lease is lost it cancels the attempt.
+func (w *work) keepLease(ctx context.Context, cancel context.CancelCauseFunc, d spool.Delivery) {
+	tick := time.NewTicker(leaseFor / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
-	}()
+		err := w.Spool.Extend(ctx, d, leaseFor)
+		switch {
+		case errors.Is(err, spool.ErrFenced): // somebody else has it
+			cancel(err)
+			return
+		case err != nil && ctx.Err() == nil:
+			w.Log.Warn().Err(err).Str("msg", d.ID).Str("destination", d.Destination).Msg("a lease could not be prolonged; it is tried again")
+		}
+	}
 }
-
-func (k *keeper) wait() { <-k.done }
 
 // tried is what became of an attempt.
 type tried struct {
 	results  []spool.Result
 	dsnTaken map[string]bool // recipients whose hop sends the report of success
-	fault    error           // ours: the content cannot be read, or the attempt was broken off
+	fault    error           // the content is damaged, or the attempt was broken off
 }
 
 // try tries all recipients, wherever they are routed today: a change of the config moves queued mail.
@@ -87,6 +84,10 @@ func (w *work) try(ctx context.Context, d spool.Delivery) tried {
 func (w *work) tryDestination(ctx context.Context, d spool.Delivery, destination string, left []spool.Recipient, t *tried) {
 	hops, err := w.Router.Hops(ctx, destination)
 	last := map[string]spool.Result{}
+	if err != nil && ctx.Err() != nil {
+		t.fault = context.Cause(ctx)
+		return
+	}
 	if err != nil {
 		setAll(last, left, "", err)
 	}
@@ -99,17 +100,30 @@ func (w *work) tryDestination(ctx context.Context, d spool.Delivery, destination
 			last[r.Address] = spool.Result{Address: r.Address, Hop: r.Hop, Reply: r.Reply}
 			t.dsnTaken[r.Address] = r.RelayedToDSN
 		}
+		left = undecided(left, last)
 		var reply *smtp.SMTPError
 		if errors.As(err, &reply) {
 			setAll(last, left, hop.Host, reply)
-		} else if err != nil {
-			t.fault = err
-			break
+			continue
 		}
-		left = undecided(left, last)
+		if err == nil {
+			continue
+		}
+		// This says nothing about the hop. Where the message is whole and nobody broke the attempt off, those who are left wait
+		// like after a temporary reply: returned at once they would come back at once.
+		if ctx.Err() != nil || errors.Is(err, spool.ErrDamaged) || errors.Is(err, spool.ErrNotFound) {
+			t.fault = err
+		} else {
+			w.Log.Error().Err(err).Str("msg", d.ID).Str("destination", d.Destination).Msg("trouble at this server; the mail waits")
+			setAll(last, left, "", err)
+		}
+		break
 	}
-	for _, r := range last {
-		t.results = append(t.results, r)
+	for _, r := range d.Recipients { // in their order, so that reports are the same each time
+		if result, ok := last[r.Address]; ok {
+			t.results = append(t.results, result)
+			delete(last, r.Address)
+		}
 	}
 }
 

@@ -75,10 +75,15 @@ func notifyOf(d spool.Delivery, address string) []smtp.DSNNotify {
 	return recipientOf(d, address).Notify
 }
 
-// report makes one report of several recipients. Its id is the same whenever the same attempt is settled.
+// report makes one report of several recipients. Its id is the same whenever the same outcome is settled, and differs from that of
+// every other report about the message, since the store leaves out a report whose id it has.
 func (w *work) report(ctx context.Context, d spool.Delivery, action dsn.Action, results []spool.Result, now time.Time) spool.Report {
+	words := []string{d.ID, d.Destination, string(action), strconv.Itoa(d.Attempts)}
+	for _, res := range results {
+		words = append(words, res.Address)
+	}
 	r := dsn.Report{
-		ID:   spool.DerivedID(d.ID, d.Destination, string(action), strconv.Itoa(d.Attempts)),
+		ID:   spool.DerivedID(words...),
 		Host: w.Hostname, To: d.From, Action: action, Time: now,
 		MessageID: d.ID, EnvelopeID: d.EnvelopeID, Arrived: d.Arrived, RetryUntil: d.Arrived.Add(w.current().GiveUp),
 	}

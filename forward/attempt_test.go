@@ -1,0 +1,152 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-1397b510/smarthost/forward/deliver"
+	"github.com/seed-1397b510/smarthost/forward/spool"
+)
+
+// inHouse runs a test in a bubble of its own with an open queue.
+func inHouse(t *testing.T, test func(h *house)) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, dir)
+		defer h.close()
+		test(h)
+	})
+}
+
+func same[T any](h *house, what string, want, got T) {
+	h.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		h.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// checklist 98, 105, 111: of one message a recipient is taken at once, one later, one never; each once, and one report tells of the failure.
+func TestPartialSuccess(t *testing.T) {
+	inHouse(t, func(h *house) {
+		codes := map[string][]int{"ok@x.example": {250}, "later@x.example": {451, 250}, "gone@x.example": {550}, "away@x.example": {553}}
+		h.hosts["x.example"] = each(func(address string) int {
+			code := codes[address][0]
+			codes[address] = codes[address][1:]
+			return code
+		})
+		h.add(nil, "ok@x.example", "later@x.example", "gone@x.example", "away@x.example")
+		h.run(time.Hour)
+		same(h, "copies", "alice@from.example=1 later@x.example=1 ok@x.example=1", counts(h.got))
+		same(h, "attempts", []string{
+			"x.example: ok@x.example later@x.example gone@x.example away@x.example",
+			"from.example: alice@from.example", "x.example: later@x.example"}, h.calls)
+		same(h, "left", nil, h.left())
+		report := h.reports()[0]
+		if report.From != "" {
+			h.Errorf("the report's sender is %q", report.From)
+		}
+		for _, want := range []string{"Auto-Submitted: auto-replied", "gone@x.example", "away@x.example", "said 550", "said 553", "Action: failed", "Reporting-MTA: dns; relay.example"} {
+			if !strings.Contains(report.content, want) {
+				h.Errorf("the report lacks %q:\n%s", want, report.content)
+			}
+		}
+		if strings.Contains(report.content, "later@x.example") {
+			h.Error("the report speaks of a recipient that did not fail")
+		}
+	})
+}
+
+// A hop that cannot be talked to, or that says 4xx, makes room for the next one, for those recipients only (RFC 5321 §5.1).
+func TestNextHop(t *testing.T) {
+	inHouse(t, func(h *house) {
+		h.hops["x.example"] = []string{"dead", "busy", "good", "never"}
+		h.hosts["dead"] = dead
+		h.hosts["busy"] = each(func(address string) int {
+			return map[string]int{"ok@x.example": 250, "later@x.example": 450, "gone@x.example": 550}[address]
+		})
+		h.add(func(e *spool.Envelope) { e.From = "" }, "ok@x.example", "later@x.example", "gone@x.example", "unsaid@x.example")
+		h.run(time.Second)
+		same(h, "attempts", []string{
+			"dead: ok@x.example later@x.example gone@x.example unsaid@x.example",
+			"busy: ok@x.example later@x.example gone@x.example unsaid@x.example",
+			"good: later@x.example unsaid@x.example"}, h.calls)
+		same(h, "copies", "later@x.example=1 ok@x.example=1 unsaid@x.example=1", counts(h.got))
+		same(h, "left", nil, h.left())
+	})
+}
+
+// When all hops are dead the mail waits.
+func TestAllHopsDead(t *testing.T) {
+	inHouse(t, func(h *house) {
+		h.hops["x.example"] = strings.Fields("a b c d e f g h i j k l")
+		for _, name := range h.hops["x.example"] {
+			h.hosts[name] = dead
+		}
+		h.add(nil, "bob@x.example")
+		h.run(time.Second)
+		if len(h.calls) != maxHops {
+			h.Errorf("%d hops were tried, want %d", len(h.calls), maxHops)
+		}
+		same(h, "left", []string{"waiting x.example: bob@x.example"}, h.left())
+	})
+}
+
+// A destination that takes no mail is a failure at once (RFC 7505), one that cannot be looked up is not.
+func TestRoutingErrors(t *testing.T) {
+	inHouse(t, func(h *house) {
+		null, trouble := reply(556), reply(451)
+		h.fault["null.example"], h.fault["slow.example"], h.fault["odd.example"] = &null, &trouble, errors.New("odd")
+		for _, d := range []string{"null.example", "slow.example", "odd.example"} {
+			h.hops[d] = nil
+		}
+		h.add(nil, "a@null.example", "b@slow.example", "c@odd.example")
+		h.run(time.Second)
+		same(h, "attempts", []string{"from.example: alice@from.example"}, h.calls)
+		same(h, "left", []string{"waiting odd.example: c@odd.example", "waiting slow.example: b@slow.example"}, h.left())
+		if report := h.reports()[0].content; !strings.Contains(report, "said 556") || strings.Contains(report, "slow.example") {
+			h.Errorf("the report is\n%s", report)
+		}
+	})
+}
+
+// Queued mail goes where the router of today says, and each recipient has its own way.
+func TestReroute(t *testing.T) {
+	inHouse(t, func(h *house) {
+		h.hosts["x.example"] = takes(450)
+		h.add(nil, "a@x.example", "b@x.example")
+		h.run(time.Second)
+		h.moved["a@x.example"], h.calls = "relay", nil
+		h.run(2 * time.Minute)
+		same(h, "attempts", []string{"relay: a@x.example", "x.example: b@x.example"}, h.calls)
+		same(h, "left", []string{"waiting x.example: b@x.example"}, h.left())
+	})
+}
+
+// Content that is damaged is set aside and reported, not sent and not lost; other trouble of ours waits for its turn.
+func TestDamagedContent(t *testing.T) {
+	for _, test := range []struct {
+		err   error
+		state string
+		calls int
+	}{
+		{spool.ErrDamaged, "damaged", 1},
+		{spool.ErrNotFound, "damaged", 1},
+		{errors.New("too many open files"), "waiting", 1},
+	} {
+		inHouse(t, func(h *house) {
+			h.hosts["x.example"] = func(context.Context, deliver.Message) ([]deliver.Result, error) { return nil, test.err }
+			h.add(nil, "a@x.example")
+			h.run(30 * time.Second)
+			same(h, "left", []string{test.state + " x.example: a@x.example"}, h.left())
+			if len(h.calls) != test.calls {
+				h.Errorf("%v: %d attempts, want %d", test.err, len(h.calls), test.calls)
+			}
+		})
+	}
+}
