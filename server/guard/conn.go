@@ -31,6 +31,7 @@ var (
 	errTLS      = errors.New("the TLS handshake failed")
 	errNoTLS    = errors.New("no certificate")
 	errEarly    = errors.New("octets were sent along with STARTTLS")
+	errBare     = errors.New("malformed content")
 	errServer   = errors.New("closed by the server")
 	errProtocol = errors.New("the client broke the protocol")
 )

@@ -53,11 +53,13 @@ func TestFalseEnds(t *testing.T) {
 		k.say("DATA", "354 ")
 		k.send("a: b\r\n\r\nbody" + end + smuggled + ".\r\n")
 		k.want("550 5.6.0 The message has a ")
-		k.say("NOOP", "250 2.0.0")
+		k.want("421 4.7.0 ")
+		k.wantEnd()
 		wantNothing(t, r, end)
 
 		// In a chunk nothing ends at all.
-		k.envelope()
+		r = newRig(t, &Guard{}, false, false)
+		k = r.rcpt()
 		chunk := "a: b\r\n\r\nbody" + end + smuggled
 		k.send("BDAT " + strconv.Itoa(len(chunk)) + " LAST\r\n" + chunk)
 		k.want("550 5.6.0 The message has a ")
@@ -79,7 +81,8 @@ func wantNothing(t *testing.T, r *rig, what string) {
 	}
 }
 
-// The second CR of CR CR LF begins a line end, so the dot after it is the last: whoever stands before us may see it so.
+// The second CR of CR CR LF begins a line end, so the dot after it is the last: whoever stands before us may see it so. What
+// follows may be content for the one who wrote it, and is not run.
 func TestEndAfterDoubledCR(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &Guard{}, false, false)
@@ -87,7 +90,8 @@ func TestEndAfterDoubledCR(t *testing.T) {
 	k.say("DATA", "354 ")
 	k.send("body\r\r\n.\r\nNOOP\r\n")
 	k.want("550 5.6.0 The message has a bare CR")
-	k.want("250 2.0.0 Ok")
+	k.want("421 4.7.0 ")
+	k.wantEnd()
 }
 
 // VT, NEL and U+2028 end no lines.
@@ -160,7 +164,9 @@ func TestContentHasTheLastWord(t *testing.T) {
 	k.say("DATA", "354 ")
 	k.send("a\n.\r\n\r\n.\r\n")
 	k.want("550 5.6.0 The message has a bare LF")
-	k.envelope()
+	r = newRig(t, &Guard{}, false, false)
+	r.b.blind = true
+	k = r.rcpt()
 	k.send("BDAT 2 LAST\r\na\r")
 	k.want("550 5.6.0 The message has a bare CR")
 

@@ -146,6 +146,10 @@ func (c *Conn) contentAnswered(code, enhanced string, texts [][]byte) {
 	b := &c.body
 	err, taken := b.err, b.taken
 	defer c.reset()
+	if b.scanner.flaw != clean {
+		// Who wrote this content may disagree with us about where it ended: what follows could be content that reads like commands.
+		defer c.die(replyBare, errBare)
+	}
 	*b = body{left: b.left}
 	var refusal *smtp.SMTPError
 	switch {

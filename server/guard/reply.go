@@ -24,6 +24,7 @@ const (
 	replyData     = "354 End data with <CR><LF>.<CR><LF>"
 	replyLine     = "500 5.5.2 Lines must end with CR LF"
 	replyControl  = "500 5.5.2 Control characters are not allowed in a command"
+	replyBare     = "421 4.7.0 The message was malformed, so that its end is in doubt; closing"
 	replyLong     = "500 5.5.2 The line is too long"
 	replyLongAuth = "500 5.5.6 The line is too long"
 	replyUnknown  = "500 5.5.2 Command not recognized"
