@@ -32,6 +32,16 @@ func line(s string) string {
 	return clean[:end] + "..."
 }
 
+// asciiLine is a line whose other letters are lost.
+func asciiLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= utf8.RuneSelf {
+			return '?'
+		}
+		return r
+	}, line(s))
+}
+
 // address is a line that also keeps within angle brackets, unless they are quoted, where they do no harm.
 func address(s string) string {
 	clean := line(s)

@@ -46,60 +46,60 @@ type Report struct {
 
 	Content []byte // of the message, or just its header; whole lines, CRLF
 	Whole   bool   // Content is the whole message
+	UTF8    bool   // the message needed SMTPUTF8 (RFC 6531), so that its header may be UTF-8
 }
 
 // Bytes is the report as a message, CRLF lines.
 func (r *Report) Bytes() []byte {
-	var b bytes.Buffer
-	boundary := r.boundary()
+	text, status := r.text(), r.status()
 	kind := "delivery-status"
 	if r.international() {
 		kind = "global-delivery-status" // RFC 6533 §3
 	}
-	date := formatDate(r.Time)
+	boundary := r.boundary()
+	var b bytes.Buffer
 	fmt.Fprintf(&b, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", line(r.Host))
 	fmt.Fprintf(&b, "To: <%s>\r\n", address(r.To))
 	fmt.Fprintf(&b, "Subject: %s\r\n", r.subject())
-	fmt.Fprintf(&b, "Date: %s\r\n", date)
+	fmt.Fprintf(&b, "Date: %s\r\n", formatDate(r.Time))
 	fmt.Fprintf(&b, "Message-ID: <%s@%s>\r\n", line(r.ID), line(r.Host))
 	if parent := originalID(r.Content); parent != "" {
 		fmt.Fprintf(&b, "In-Reply-To: %s\r\nReferences: %s\r\n", parent, parent)
 	}
 	b.WriteString("Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n")
 	fmt.Fprintf(&b, "Content-Type: multipart/report; report-type=%s;\r\n\tboundary=\"%s\"\r\n", kind, boundary)
-	if r.international() || !ascii(r.Content) {
+	if !ascii(text) || !ascii(status) || !ascii(r.Content) {
 		b.WriteString("Content-Transfer-Encoding: 8bit\r\n")
 	}
 	b.WriteString("\r\n")
-
-	fmt.Fprintf(&b, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n", boundary)
-	r.writeText(&b)
-	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: message/%s\r\n", boundary, kind)
-	if r.international() {
-		b.WriteString("Content-Transfer-Encoding: 8bit\r\n")
-	}
-	b.WriteString("\r\n")
-	r.writeStatus(&b)
-	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: %s\r\n", boundary, r.contentType())
-	if !ascii(r.Content) {
-		b.WriteString("Content-Transfer-Encoding: 8bit\r\n")
-	}
-	b.WriteString("\r\n")
-	b.Write(r.Content)
-	if !bytes.HasSuffix(r.Content, []byte("\r\n")) {
-		b.WriteString("\r\n")
-	}
+	part(&b, boundary, "text/plain; charset=utf-8", text)
+	part(&b, boundary, "message/"+kind, status)
+	part(&b, boundary, r.contentType(), r.Content)
 	fmt.Fprintf(&b, "--%s--\r\n", boundary)
 	return b.Bytes()
 }
 
+// part writes one part of the report, its encoding as its octets need it (RFC 2045 §6).
+func part(b *bytes.Buffer, boundary, kind string, content []byte) {
+	fmt.Fprintf(b, "--%s\r\nContent-Type: %s\r\n", boundary, kind)
+	if !ascii(content) {
+		b.WriteString("Content-Transfer-Encoding: 8bit\r\n")
+	}
+	b.WriteString("\r\n")
+	b.Write(content)
+	if !bytes.HasSuffix(content, []byte("\r\n")) {
+		b.WriteString("\r\n")
+	}
+	b.WriteString("\r\n") // belongs to the boundary (RFC 2046 §5.1.1)
+}
+
 func (r *Report) contentType() string {
 	switch {
-	case r.Whole && r.international():
+	case r.Whole && (r.UTF8 || r.international()):
 		return "message/global"
 	case r.Whole:
 		return "message/rfc822"
-	case r.international():
+	case r.UTF8 || r.international():
 		return "message/global-headers"
 	}
 	return "text/rfc822-headers"
@@ -131,8 +131,9 @@ func (r *Report) subject() string {
 	return "Your message has been handed on"
 }
 
-// writeText is the part for people.
-func (r *Report) writeText(b *bytes.Buffer) {
+// text is the part for people.
+func (r *Report) text() []byte {
+	b := new(bytes.Buffer)
 	fmt.Fprintf(b, "This is the mail system at %s.\r\n\r\n", line(r.Host))
 	switch r.Action {
 	case Failed:
@@ -155,10 +156,16 @@ func (r *Report) writeText(b *bytes.Buffer) {
 			"the message, change that and send it again; else the recipient's postmaster can help.\r\n\r\n")
 	}
 	fmt.Fprintf(b, "Please quote %s when you ask about it.\r\n", line(r.MessageID))
+	return b.Bytes()
 }
 
-// writeStatus is the part for programs (RFC 3464 §2).
-func (r *Report) writeStatus(b *bytes.Buffer) {
+// status is the part for programs (RFC 3464 §2): ASCII, unless an address is not (RFC 6533 §3).
+func (r *Report) status() []byte {
+	b := new(bytes.Buffer)
+	line := line
+	if !r.international() {
+		line = asciiLine
+	}
 	fmt.Fprintf(b, "Reporting-MTA: dns; %s\r\n", line(r.Host))
 	if r.EnvelopeID != "" {
 		fmt.Fprintf(b, "Original-Envelope-Id: %s\r\n", line(r.EnvelopeID))
@@ -167,7 +174,7 @@ func (r *Report) writeStatus(b *bytes.Buffer) {
 	for _, to := range r.Recipients {
 		b.WriteString("\r\n")
 		if to.Original != "" {
-			fmt.Fprintf(b, "Original-Recipient: %s; %s\r\n", addressType(to.OriginalType), line(to.Original))
+			fmt.Fprintf(b, "Original-Recipient: %s; %s\r\n", addressType(to), line(to.Original))
 		}
 		kind := "rfc822"
 		if !ascii([]byte(to.Address)) {
@@ -175,7 +182,7 @@ func (r *Report) writeStatus(b *bytes.Buffer) {
 		}
 		fmt.Fprintf(b, "Final-Recipient: %s; %s\r\n", kind, address(to.Address))
 		fmt.Fprintf(b, "Action: %s\r\n", r.Action)
-		fmt.Fprintf(b, "Status: %s\r\n", status(to.Reply))
+		fmt.Fprintf(b, "Status: %s\r\n", statusCode(to.Reply))
 		if to.Hop != "" {
 			host, _, _ := strings.Cut(to.Hop, " ")
 			fmt.Fprintf(b, "Remote-MTA: dns; %s\r\n", line(host))
@@ -188,10 +195,11 @@ func (r *Report) writeStatus(b *bytes.Buffer) {
 			fmt.Fprintf(b, "Will-Retry-Until: %s\r\n", formatDate(r.RetryUntil))
 		}
 	}
+	return b.Bytes()
 }
 
-func addressType(t smtp.DSNAddressType) string {
-	if t == smtp.DSNAddressTypeUTF8 {
+func addressType(to Recipient) string {
+	if to.OriginalType == smtp.DSNAddressTypeUTF8 || !ascii([]byte(to.Original)) {
 		return "utf-8"
 	}
 	return "rfc822"
@@ -204,8 +212,8 @@ func replyText(r smtp.SMTPError) string {
 	return fmt.Sprintf("%d %d.%d.%d %s", r.Code, r.EnhancedCode[0], r.EnhancedCode[1], r.EnhancedCode[2], r.Message)
 }
 
-// status is the enhanced code, or what the class of the code says (RFC 3463).
-func status(r smtp.SMTPError) string {
+// statusCode is the enhanced code, or what the class of the code says (RFC 3463).
+func statusCode(r smtp.SMTPError) string {
 	e := r.EnhancedCode
 	if e == smtp.NoEnhancedCode || e == smtp.EnhancedCodeNotSet || e[0] != r.Code/100 {
 		return fmt.Sprintf("%d.0.0", r.Code/100)

@@ -81,7 +81,7 @@ func TestFailure(t *testing.T) {
 	if !strings.Contains(bodies[0], "<bob@example.net>") || !strings.Contains(bodies[0], "no such user") || !strings.Contains(bodies[0], "fedcba9876543210") {
 		t.Errorf("text is %q", bodies[0])
 	}
-	if headers[2].Get("Content-Type") != "message/rfc822" || bodies[2] != strings.TrimSuffix(string(sample().Content), "\r\n") {
+	if headers[2].Get("Content-Type") != "message/rfc822" || bodies[2] != string(sample().Content) {
 		t.Errorf("%v: %q", headers[2], bodies[2])
 	}
 }
@@ -108,6 +108,24 @@ func TestVariants(t *testing.T) {
 	if headers[1].Get("Content-Type") != "message/global-delivery-status" || headers[2].Get("Content-Type") != "message/global" ||
 		!strings.Contains(bodies[1], "Final-Recipient: utf-8; jürgen@example.net\r\n") {
 		t.Errorf("%v %q", headers, bodies)
+	}
+}
+
+// What is not ASCII is declared, and stays out of the part for programs (RFC 3464 §2.1).
+func TestForeignLettersInAReply(t *testing.T) {
+	r := sample()
+	r.Recipients[0].Reply.Message = "Empfänger unbekannt"
+	h, bodies, headers := parts(t, r)
+	if h.Get("Content-Transfer-Encoding") != "8bit" || headers[0].Get("Content-Transfer-Encoding") != "8bit" || !strings.Contains(bodies[0], "Empfänger") {
+		t.Errorf("%v %v %q", h, headers[0], bodies[0])
+	}
+	if headers[1].Get("Content-Type") != "message/delivery-status" || !ascii([]byte(bodies[1])) || !strings.Contains(bodies[1], "Empf?nger") {
+		t.Errorf("%v %q", headers[1], bodies[1])
+	}
+	r = sample()
+	r.UTF8 = true
+	if _, _, headers := parts(t, r); headers[2].Get("Content-Type") != "message/global" {
+		t.Errorf("a message that needed SMTPUTF8 is returned as %v", headers[2])
 	}
 }
 
