@@ -231,6 +231,7 @@ func TestLostLease(t *testing.T) {
 		h.add(nil, "bob@x.example")
 		stop := h.start()
 		time.Sleep(leaseFor / 2) // the bubble's clock
+		soon()
 		if !errors.Is(cause, spool.ErrFenced) || s.settled != 0 {
 			h.Errorf("ended with %v, settled %d times", cause, s.settled)
 		}

@@ -55,7 +55,7 @@ func newHouse(t *testing.T, dir string) *house {
 	if h.queue, err = sqlitespool.Open(t.Context(), sqlitespool.Config{Dir: dir}); err != nil {
 		t.Fatal(err)
 	}
-	h.Forwarder = &Forwarder{Spool: h.queue, Router: h, Deliverer: h, Hostname: "relay.example", Log: zerolog.New(&h.log)}
+	h.Forwarder = &Forwarder{Spool: h.queue, Router: h, Deliverer: h, Hostname: "relay.example", Log: zerolog.New(zerolog.SyncWriter(&h.log))}
 	return h
 }
 
