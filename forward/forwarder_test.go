@@ -125,6 +125,9 @@ func TestDeadDestinationStarvesNobody(t *testing.T) {
 		}
 		stop := h.start()
 		soon()
+		if n := h.states()[spool.Leased]; n > h.Workers {
+			h.Errorf("%d are claimed, though the destination has no room for them", n)
+		}
 		for range 20 {
 			h.add(nil, "carol@live.example")
 		}
