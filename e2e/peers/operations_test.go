@@ -3,6 +3,7 @@
 package peers
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -73,14 +74,33 @@ func TestFullDisk(t *testing.T) {
 	if len(taken) == 0 || !strings.HasPrefix(refused, "45") {
 		t.Fatalf("%d taken, then %q, want 452 or 451", len(taken), refused)
 	}
+	filler := filepath.Join(s.Data, "filler") // others take the rest of the disk
+	fill(t, filler)
 	upstream := startSink(t, "127.0.0.1:2525", false)
 	if mails := upstream.wait(t, len(taken), 2*time.Minute); len(mails) != len(taken) {
 		t.Errorf("%d mails arrived, want %d", len(mails), len(taken))
 	}
+	check(t, os.Remove(filler))
 	d, err = s.dial()
 	check(t, err)
 	_, err = d.send("alice@client.test", "bob@dest.test", "", fmt.Appendf(nil, header, "room-again"), "250 2.0.0")
 	check(t, err)
+}
+
+// fill writes a file until there is no space left for one more octet.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	check(t, err)
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err = f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
 }
 
 // TestReload: with a broken certificate, accounts and config the old ones stay (checklist 114).

@@ -138,6 +138,9 @@ func (d *draft) spill() error {
 		d.small = nil
 		return nil
 	}
+	if err := d.s.space.check(); err != nil {
+		return err
+	}
 	if d.out == nil {
 		out, err := d.s.createBody(d.envelope.ID)
 		if err != nil {

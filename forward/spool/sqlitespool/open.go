@@ -26,7 +26,8 @@ type Config struct {
 	Dir string
 	// Log takes faults and what was found damaged.
 	Log zerolog.Logger
-	// MinFree is the free space in octets below which no new mail is taken (spool.ErrFull); results are still recorded. 0 = 64 MiB.
+	// MinFree is the space in octets that is kept for results: with less of it no new mail is taken (spool.ErrFull). 0 = 64 MiB.
+	// 16 MiB of it are a file that is given up when others have filled the disk.
 	MinFree int64
 }
 
@@ -83,7 +84,7 @@ func Open(ctx context.Context, config Config) (*Spool, error) {
 	if err := os.MkdirAll(filepath.Join(config.Dir, "body"), 0o700); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
-	s := &Spool{config: config, agenda: newAgenda(time.Now()), space: space{dir: config.Dir, floor: uint64(config.MinFree)},
+	s := &Spool{config: config, agenda: newAgenda(time.Now()), space: space{dir: config.Dir, floor: uint64(max(config.MinFree-reserveSize, 0)), log: config.Log},
 		changes: make(chan *ticket, batchChanges), stop: make(chan struct{}), stopped: make(chan struct{})}
 	s.readers = newReaders(s.file())
 	w, err := s.prepare(ctx)

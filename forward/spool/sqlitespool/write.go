@@ -151,13 +151,18 @@ func (w *writer) gather(all []*ticket, last int, timer *time.Timer) []*ticket {
 // commit makes one transaction of all, and one of each if the disk is full, so that results get through where mail does not.
 func (w *writer) commit(all []*ticket) {
 	err := w.transact(all)
-	if errors.Is(err, spool.ErrFull) && len(all) > 1 {
-		for i := range all {
-			w.finish(all[i:i+1], w.transact(all[i:i+1]))
-		}
+	if !errors.Is(err, spool.ErrFull) {
+		w.finish(all, err)
 		return
 	}
-	w.finish(all, err)
+	for i := range all {
+		one := all[i : i+1]
+		err := w.transact(one)
+		if _, mail := one[0].change.(*enqueue); !mail && errors.Is(err, spool.ErrFull) && w.s.space.release() {
+			err = w.transact(one)
+		}
+		w.finish(one, err)
+	}
 }
 
 func (w *writer) finish(all []*ticket, fault error) {
