@@ -103,7 +103,7 @@ func (w *work) tryDestination(ctx context.Context, d spool.Delivery, destination
 		left = undecided(left, last)
 		var reply *smtp.SMTPError
 		if errors.As(err, &reply) {
-			setAll(last, left, hop.Host, reply)
+			setAll(last, left, "", reply) // the words are ours and name the hop
 			continue
 		}
 		if err == nil {

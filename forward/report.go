@@ -30,7 +30,7 @@ func (w *work) settlement(ctx context.Context, d spool.Delivery, t tried, now ti
 	for i, r := range s.Results {
 		notify := notifyOf(d, r.Address)
 		if r.Reply.Code/100 == 4 && giveUp {
-			s.Results[i].Reply = settings.givenUp(r.Reply)
+			s.Results[i] = settings.givenUp(r)
 			r = s.Results[i]
 		}
 		switch r.Reply.Code / 100 {
@@ -85,7 +85,7 @@ func (w *work) report(ctx context.Context, d spool.Delivery, action dsn.Action, 
 	r := dsn.Report{
 		ID:   spool.DerivedID(words...),
 		Host: w.Hostname, To: d.From, Action: action, Time: now,
-		MessageID: d.ID, EnvelopeID: d.EnvelopeID, Arrived: d.Arrived, RetryUntil: d.Arrived.Add(w.current().GiveUp),
+		UTF8: d.UTF8, MessageID: d.ID, EnvelopeID: d.EnvelopeID, Arrived: d.Arrived, RetryUntil: d.Arrived.Add(w.current().GiveUp),
 	}
 	for _, res := range results {
 		to := recipientOf(d, res.Address)
@@ -121,7 +121,7 @@ func (w *work) returned(ctx context.Context, d spool.Delivery, action dsn.Action
 	}
 	defer body.Close()
 	if whole {
-		if content, err = io.ReadAll(io.LimitReader(body, limit)); err == nil {
+		if content, err = io.ReadAll(io.LimitReader(body, limit+1)); err == nil {
 			return content, true
 		}
 		w.Log.Warn().Err(err).Str("msg", d.ID).Msg("a report goes out without the message that it is about")

@@ -19,6 +19,7 @@ type Settings struct {
 const (
 	standardGiveUp = 5 * 24 * time.Hour
 	delayAfter     = 4 * time.Hour // when a sender that asked for it is told of a delay (RFC 3461 §4.1)
+	fewestAttempts = 5             // before mail is given up, however old it seems to be
 	jitter         = 0.1           // of a wait, either way, so that mail that failed together does not come back together
 )
 
@@ -45,13 +46,17 @@ func (s Settings) wait(attempts int) time.Duration {
 // givesUp tells that this attempt was the last. Age alone does not decide: a clock that jumps must not return
 // everything at once.
 func (s Settings) givesUp(d spool.Delivery, now time.Time) bool {
-	return now.Sub(d.Arrived) >= s.GiveUp && d.Attempts+1 >= len(s.Retry)
+	return now.Sub(d.Arrived) >= s.GiveUp && d.Attempts+1 >= max(fewestAttempts, len(s.Retry))
 }
 
-// givenUp makes a temporary reply a final one.
-func (s Settings) givenUp(last smtp.SMTPError) smtp.SMTPError {
-	return smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 4, 7},
-		Message: fmt.Sprintf("given up after %s; the last reply was: %d %s", words(s.GiveUp), last.Code, last.Message)}
+// givenUp makes of a temporary result a final one. The words are ours and not the hop's.
+func (s Settings) givenUp(last spool.Result) spool.Result {
+	who := ""
+	if last.Hop != "" {
+		who = " of " + last.Hop
+	}
+	return spool.Result{Address: last.Address, Reply: smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 4, 7},
+		Message: fmt.Sprintf("given up after %s; the last reply%s was: %d %s", words(s.GiveUp), who, last.Reply.Code, last.Reply.Message)}}
 }
 
 func words(d time.Duration) string {

@@ -32,10 +32,10 @@ func TestGivesUp(t *testing.T) {
 		attempts int
 		want     bool
 	}{
-		{5 * 24 * time.Hour, 3, true},
+		{5 * 24 * time.Hour, 4, true},
 		{5*24*time.Hour - time.Second, 100, false},
 		{10 * 365 * 24 * time.Hour, 0, false},
-		{10 * 365 * 24 * time.Hour, 2, false},
+		{10 * 365 * 24 * time.Hour, 3, false},
 		{-time.Hour, 100, false}, // the clock went back
 	} {
 		d := spool.Delivery{Envelope: spool.Envelope{Arrived: now.Add(-test.age)}, Attempts: test.attempts}
