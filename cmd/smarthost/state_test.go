@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,17 +17,38 @@ import (
 
 // note is a memory of one word.
 type note struct {
-	Word    string
+	mu      sync.Mutex
+	word    string
 	changes uint64
 }
 
-func (n *note) Snapshot() []byte { text, _ := json.Marshal(n); return text }
+func (n *note) Snapshot() []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	text, err := json.Marshal(n.word)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
 
-func (n *note) Restore(text []byte) error { return json.Unmarshal(text, n) }
+func (n *note) Restore(text []byte) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return json.Unmarshal(text, &n.word)
+}
 
-func (n *note) Changes() uint64 { return n.changes }
+func (n *note) Changes() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.changes
+}
 
-func (n *note) write(word string) { n.Word = word; n.changes++ }
+func (n *note) write(word string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.word, n.changes = word, n.changes+1
+}
 
 // checklist 116: what is remembered outlives a kill after a second, and an ordered end at once.
 func TestStateIsKept(t *testing.T) {
@@ -42,7 +64,7 @@ func TestStateIsKept(t *testing.T) {
 			if err := (&state{File: file, Memories: map[string]memory{"note": again}}).Load(); err != nil {
 				t.Fatal(err)
 			}
-			return again.Word
+			return again.word
 		}
 		n.write("first")
 		time.Sleep(stateEvery + time.Millisecond) // the bubble's clock
@@ -63,7 +85,7 @@ func TestStateIsKept(t *testing.T) {
 
 func TestDamagedStateIsSetAside(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state.json")
-	if err := os.WriteFile(file, []byte(`{"note": {"Wor`), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(`{"note": "wor`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
