@@ -41,12 +41,12 @@ func TestClients(t *testing.T) {
 }
 
 func swaks(t *testing.T, s *smarthost, text string) {
-	command(t, "swaks", "--server", s.Submission, "--tls", "--auth", "PLAIN", "--auth-user", user, "--auth-password", password,
+	command(t, "swaks", "--server", s.Submission, "--tls", "--auth", "PLAIN", "--auth-user", user, "--auth-password", s.Password,
 		"--from", "alice@client.test", "--to", "bob@dest.test", "--body", text)
 }
 
 func swaksImplicit(t *testing.T, s *smarthost, text string) {
-	command(t, "swaks", "--server", s.Submissions, "--tls-on-connect", "--auth", "LOGIN", "--auth-user", user, "--auth-password", password,
+	command(t, "swaks", "--server", s.Submissions, "--tls-on-connect", "--auth", "LOGIN", "--auth-user", user, "--auth-password", s.Password,
 		"--from", "alice@client.test", "--to", "bob@dest.test", "--body", text)
 }
 
@@ -55,7 +55,7 @@ func curl(t *testing.T, s *smarthost, text string) {
 	check(t, os.WriteFile(file, []byte("From: alice@client.test\r\nTo: bob@dest.test\r\nSubject: curl\r\n\r\n"+text+"\r\n"), 0o644))
 	port := s.Submission[strings.LastIndexByte(s.Submission, ':')+1:]
 	command(t, "curl", "--silent", "--show-error", "--ssl-reqd", "--cacert", s.Authority.file, "--connect-to", "::"+s.Submission,
-		"--user", user+":"+password, "--mail-from", "alice@client.test", "--mail-rcpt", "bob@dest.test", "--upload-file", file,
+		"--user", user+":"+s.Password, "--mail-from", "alice@client.test", "--mail-rcpt", "bob@dest.test", "--upload-file", file,
 		"smtp://"+hostname+":"+port)
 }
 
@@ -75,5 +75,5 @@ with smtplib.SMTP(host, int(port)) as c:
     c.login(user, password)
     c.send_message(m)
 `
-	command(t, "/usr/bin/python3", "-c", program, s.Submission, s.Authority.file, user, password, text)
+	command(t, "/usr/bin/python3", "-c", program, s.Submission, s.Authority.file, user, s.Password, text)
 }

@@ -25,7 +25,7 @@ func (s *smarthost) dial() (*dialogue, error) {
 	if err != nil {
 		return nil, err
 	}
-	login := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
+	login := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + s.Password))
 	if _, err := d.say("AUTH PLAIN "+login, "235"); err != nil {
 		d.Close()
 		return nil, err

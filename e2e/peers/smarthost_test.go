@@ -20,7 +20,6 @@ import (
 
 const (
 	user     = "alice"
-	password = "correct-horse-battery-staple"
 	hostname = "smarthost.test"
 )
 
@@ -28,6 +27,7 @@ const (
 type smarthost struct {
 	Submission, Submissions string // addresses
 	Folder, Config, Data    string
+	Password                string // generated, so that checking it is cheap: after each kill all clients log in anew
 	CA                      *x509.CertPool
 	Authority               *authority
 
@@ -62,12 +62,12 @@ bytes = "1000GiB/1h"
 [forward]
 %s
 `, hostname, s.Data, s.Submission, s.Submissions, certificate, key, extra), 0o600))
-	add := s.command("user", "add", user, "--password-stdin", "--sender", "*")
-	add.Stdin = strings.NewReader(password + "\n")
-	out, err := add.CombinedOutput()
-	if err != nil {
+	out, err := s.command("user", "add", user, "--sender", "*").CombinedOutput()
+	_, after, found := strings.Cut(string(out), "password: ")
+	if err != nil || !found {
 		t.Fatalf("user add: %v\n%s", err, out)
 	}
+	s.Password = strings.Fields(after)[0]
 	t.Cleanup(func() {
 		if s.process != nil {
 			s.kill()
