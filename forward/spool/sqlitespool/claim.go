@@ -87,13 +87,17 @@ func (s *Spool) look(ctx context.Context, destination string, leased map[string]
 	defer s.readers.put(c)
 	var leases []*lease
 	limit := most + len(leased)
-	rows := 0
+	rows, left := 0, int64(never) // left is when what is free and not taken was due
 	bad := map[string]error{}
 	err = c.query("SELECT message, due, state, attempts, delayed, recipients, sum FROM delivery WHERE destination = ? AND due <= ? ORDER BY due LIMIT ?",
 		func(v []driver.Value) (err error) {
 			l := &lease{message: str(v[0]), destination: destination, due: integer(v[1]), state: spool.State(str(v[2])), attempts: int(integer(v[3])), delayed: integer(v[4]) != 0}
 			rows, next = rows+1, l.due
-			if leased[l.message] || len(leases) == most {
+			if leased[l.message] {
+				return nil
+			}
+			if len(leases) == most {
+				left = min(left, l.due)
 				return nil
 			}
 			if l.recipients, err = decodeRecipients(l.message, destination, blob(v[5]), integer(v[6])); err != nil {
@@ -111,6 +115,7 @@ func (s *Spool) look(ctx context.Context, destination string, leased map[string]
 			destination, now.UnixMilli(), int64(never)); err != nil {
 			return nil, 0, err
 		}
+		next = min(next, left) // leases may have ended since take named them, so that rows were read in their stead
 	}
 	for _, l := range leases {
 		e, file, err := s.envelope(c, l.message)

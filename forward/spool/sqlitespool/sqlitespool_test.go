@@ -428,3 +428,20 @@ func TestLeaseLastsWhileItIsSettled(t *testing.T) {
 		t.Error("the lease does not run out after a failed commit")
 	}
 }
+
+// A look that was told of leases that have ended since reads more rows than it may take: what it leaves is due all the same.
+func TestLookLeavesNothingBehind(t *testing.T) {
+	s := open(t, t.TempDir())
+	for range 2 {
+		keep(t, s, letter("bob@a.example", "a.example"), []byte("x"), spool.Seal{})
+	}
+	now := time.Now().Add(time.Second)
+	ended := map[string]bool{"one-that-is-gone": true, "another": true}
+	found, next, err := s.look(context.Background(), "a.example", ended, now, 1)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("found %d, %v", len(found), err)
+	}
+	if next > now.UnixMilli() {
+		t.Errorf("the other delivery is due, and the destination's next time is %v", time.UnixMilli(next))
+	}
+}
