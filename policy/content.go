@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -93,15 +94,16 @@ func (c *Content) Finish() (Sealed, error) {
 	return s, nil
 }
 
-// key identifies the message by account, envelope, Message-ID, header and body. Fields are written with their lengths,
-// so that no two messages give the same input.
+// key identifies the message by account, envelope, Message-ID, header and body, and by how often it has passed here before:
+// one that comes back from where it was forwarded to is not one sent again, and 250 for it as such would be the end of it,
+// where 554 5.4.6 sends it back to its author. Fields are written with their lengths, so that no two messages give the same input.
 func (c *Content) key(h *message.Header) []byte {
 	if h.MessageID == "" {
 		return nil
 	}
 	to := slices.Sorted(slices.Values(c.to))
 	sum := sha256.New()
-	for _, word := range append([]string{c.account.Name, c.from, h.MessageID}, to...) {
+	for _, word := range append([]string{c.account.Name, c.from, h.MessageID, strconv.Itoa(c.passes(h))}, to...) {
 		var length [8]byte
 		binary.BigEndian.PutUint64(length[:], uint64(len(word)))
 		sum.Write(length[:])
@@ -111,4 +113,14 @@ func (c *Content) key(h *message.Header) []byte {
 	sum.Write(h.Sum[:])
 	sum.Write(body[:])
 	return sum.Sum(nil)
+}
+
+// passes counts the Received fields of this server.
+func (c *Content) passes(h *message.Header) (n int) {
+	for _, by := range h.By {
+		if strings.EqualFold(by, c.policy.Hostname) {
+			n++
+		}
+	}
+	return n
 }

@@ -206,6 +206,27 @@ func TestKeyTellsMessagesApart(t *testing.T) {
 	}
 }
 
+// checklist 84: mail that has come round is not taken for mail sent again, which would lose it with a 250.
+func TestKeyTellsRoundsApart(t *testing.T) {
+	keys := map[string]int{}
+	content := "Message-ID: <1@b>\r\n\r\nbody\r\n"
+	for round := range 3 {
+		for try := range 2 { // a round that is sent again is still the same
+			s, err := pass(t, &Policy{Hostname: host}, alice("*"), content, "x@y.example")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first, ok := keys[string(s.Key)]; ok != (try > 0) || ok && first != round {
+				t.Errorf("round %d, try %d: key known %v, from round %d", round, try, ok, first)
+			}
+			keys[string(s.Key)] = round
+			if try > 0 {
+				content = string(s.Top) + content
+			}
+		}
+	}
+}
+
 // checklist 116: what was refused costs nothing, what was accepted stays counted.
 func TestLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -13,8 +13,9 @@ type Span struct{ From, To int64 }
 
 // A Header is what stands in a message's header, as far as a submission server needs it.
 type Header struct {
-	Empty        bool // there is no field at all; whatever goes on top must end with an empty line
-	Received     int  // fields of that name
+	Empty        bool     // there is no field at all; whatever goes on top must end with an empty line
+	Received     int      // fields of that name
+	By           []string // the servers that those name, as written (RFC 5321 §4.4)
 	Date         bool
 	HasMessageID bool
 	MessageID    string            // of the first field of that name
@@ -38,6 +39,9 @@ func parse(header []byte) *Header {
 		case name == nil:
 		case is(name, "Received"):
 			h.Received++
+			if by := receivedBy(value); by != "" {
+				h.By = append(h.By, by)
+			}
 		case is(name, "Date"):
 			h.Date = true
 		case is(name, "Message-ID"):
@@ -58,6 +62,18 @@ func parse(header []byte) *Header {
 	}
 	sum.Sum(h.Sum[:0])
 	return h
+}
+
+// receivedBy is the name after "by" in a Received field (RFC 5321 §4.4), "" if there is none.
+func receivedBy(value []byte) string {
+	found := false
+	for word := range bytes.FieldsSeq(value) {
+		if found {
+			return string(bytes.TrimRight(word, ";"))
+		}
+		found = bytes.EqualFold(word, []byte("by"))
+	}
+	return ""
 }
 
 // fieldEnd is where the field that begins at from ends, its continuation lines included (RFC 5322 §2.2.3).

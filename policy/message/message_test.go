@@ -37,6 +37,8 @@ func TestHeader(t *testing.T) {
 			Header{From: []string{"a@b"}, Date: true, MessageID: "<1@b>", HasMessageID: true}},
 		{"folded", "Received: a\r\n\tb\r\nreceived: c\r\nFrom:\r\n a@b,\r\n\tc@d\r\nMessage-ID:\r\n <1@b>\r\n\r\n",
 			Header{Received: 2, From: []string{"a@b,\tc@d"}, MessageID: "<1@b>", HasMessageID: true}},
+		{"by", "Received: from x (y) by mx.example.org with ESMTPSA\r\n\tid 1; date\r\nReceived: BY\r\n b.example; date\r\nReceived: by\r\nX: by c\r\n\r\n",
+			Header{Received: 3, By: []string{"mx.example.org", "b.example"}}},
 		{"bcc", "To: c@d\r\nBcc: e@f,\r\n g@h\r\nBCC : i@j\r\nResent-Bcc: k@l\r\nSubject: Bcc: x\r\n\r\nBcc: m@n\r\n",
 			Header{Bcc: []Span{{9, 26}, {26, 37}, {37, 54}}}},
 		{"two From", "From: a@b\r\nFROM : c@d\r\n\r\n", Header{From: []string{"a@b", "c@d"}}},
