@@ -102,7 +102,7 @@ func TestFields(t *testing.T) {
 		For: "bob@example.net", Time: time.Date(2026, 11, 24, 10, 0, 0, 0, time.FixedZone("", 3600)), Date: true, MessageID: true,
 	}
 	want := "Received: from laptop by mx.example.org with ESMTPSA\r\n" +
-		"\t(TLS/1.3/TLS_AES_128_GCM_SHA256) id 0123456789abcdef for <bob@example.net>;\r\n" +
+		"\t(TLS 1.3 TLS_AES_128_GCM_SHA256) id 0123456789abcdef for <bob@example.net>;\r\n" +
 		"\tTue, 24 Nov 2026 09:00:00 +0000\r\n" +
 		"Date: Tue, 24 Nov 2026 09:00:00 +0000\r\n" +
 		"Message-ID: <0123456789abcdef@mx.example.org>\r\n"

@@ -38,7 +38,11 @@ func (s *Stamp) Fields() []byte {
 	b.word("by " + atom(s.Host))
 	b.word("with " + s.With)
 	if s.TLS != "" {
-		b.word("(" + atom(strings.ReplaceAll(s.TLS, " ", "/")) + ")")
+		words := strings.Fields(s.TLS)
+		for i, w := range words {
+			words[i] = atom(w)
+		}
+		b.word("(" + strings.Join(words, " ") + ")")
 	}
 	b.word("id " + s.ID)
 	if s.For != "" && len(s.For) <= maxLine-8 && plain(s.For) {
