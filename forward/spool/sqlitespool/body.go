@@ -65,14 +65,15 @@ func (s *Spool) open(id string, v []driver.Value) (io.ReadCloser, error) {
 			return nil, fmt.Errorf("%w: cut: %w", spool.ErrDamaged, err)
 		}
 	}
-	f, err := os.OpenFile(s.bodyFile(id), os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	// Without O_NONBLOCK a pipe in the file's place would hold this goroutine up for ever.
+	f, err := os.OpenFile(s.bodyFile(id), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) {
 		return nil, fmt.Errorf("%w: the body's file: %w", spool.ErrDamaged, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if info, err := f.Stat(); err != nil || info.Size() != written {
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() != written {
 		f.Close()
 		return nil, fmt.Errorf("%w: the body's file does not have its %d octets", spool.ErrDamaged, written)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +32,11 @@ func TestChangedBodyIsDamaged(t *testing.T) {
 		"link": func(t *testing.T, file string) {
 			os.Rename(file, file+".moved")
 			os.Symlink(file+".moved", file)
+		},
+		"pipe": func(t *testing.T, file string) { // fault 57
+			if err := errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)); err != nil {
+				t.Fatal(err)
+			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,5 +108,50 @@ func TestChangedInlineBodyIsDamaged(t *testing.T) {
 	}
 	if _, err := open(t, dir).Body(context.Background(), e.ID); !errors.Is(err, spool.ErrDamaged) {
 		t.Errorf("%v", err)
+	}
+}
+
+// fault 45: a database that was lost or emptied is not begun anew over the mail that is left, which would then be swept away.
+func TestLostDatabaseKeepsBodies(t *testing.T) {
+	for name, lose := range map[string]func(file string) error{
+		"emptied": func(file string) error { return os.Truncate(file, 0) },
+		"removed": os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, err := Open(t.Context(), Config{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := letter("bob@a.example", "a.example")
+			keep(t, s, e, make([]byte, 200_000), spool.Seal{})
+			if err := errors.Join(s.Close(), lose(s.file())); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := Open(t.Context(), Config{Dir: dir}); err == nil {
+				s.Close()
+				t.Error("the queue was begun anew")
+			}
+			if _, err := os.Stat(s.bodyFile(e.ID)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// fault 57: a database behind a symbolic link is not opened.
+func TestLinkedDatabaseIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(t.Context(), Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := filepath.Join(t.TempDir(), "elsewhere.db")
+	if err := errors.Join(s.Close(), os.Rename(s.file(), moved), os.Symlink(moved, s.file())); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Open(t.Context(), Config{Dir: dir}); err == nil {
+		s.Close()
+		t.Error("the link was followed")
 	}
 }

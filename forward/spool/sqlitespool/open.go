@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -108,6 +109,9 @@ func (s *Spool) prepare(ctx context.Context) (*writer, error) {
 	if _, err := sqlite.Fdatasync(true); err != nil {
 		s.config.Log.Debug().Err(err).Msg("the queue syncs with fsync")
 	}
+	if info, err := os.Lstat(s.file()); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file; put the database itself there", s.file())
+	}
 	unclean := false
 	if info, err := os.Stat(s.file() + "-wal"); err == nil && info.Size() > 0 {
 		unclean = true
@@ -117,7 +121,11 @@ func (s *Spool) prepare(ctx context.Context) (*writer, error) {
 		return nil, err
 	}
 	w := &writer{s: s, conn: c, full: true}
-	if err = migrate(c, s.file(), unclean); err == nil {
+	err = s.notLost(c)
+	if err == nil {
+		err = migrate(c, s.file(), unclean)
+	}
+	if err == nil {
 		err = s.restore(c)
 	}
 	if err == nil {
@@ -142,6 +150,30 @@ func (s *Spool) openWriter() (*conn, error) {
 		return nil, explain(s.file(), err)
 	}
 	return c, nil
+}
+
+// notLost refuses an empty database beside body files: restore would take these for left-overs, though they are what is left of the mail.
+func (s *Spool) notLost(c *conn) error {
+	tables, err := c.number("SELECT count(*) FROM sqlite_schema")
+	if err != nil {
+		return explain(s.file(), err)
+	}
+	if tables > 0 {
+		return nil
+	}
+	names, err := s.bodies.Readdirnames(-1)
+	if err == nil {
+		_, err = s.bodies.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !validID(name) })
+	if n := len(names); n > 0 {
+		return fmt.Errorf("%s is missing or empty, but the folder %s holds the bodies of %d mails, none of which was touched. Restore the database, or move the folder away to begin anew",
+			s.file(), s.bodies.Name(), n)
+	}
+	return nil
 }
 
 // restore reads what is due and removes body files without a message.
