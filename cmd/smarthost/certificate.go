@@ -122,6 +122,7 @@ func serverTLS(cert tls.Certificate) *tls.Config {
 			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 		CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384},
-		NextProtos:       nil, // a client that offers only "http/1.1" still has to speak SMTP to get anywhere
+		// A client that names what it wants to speak (RFC 7301), and means a web server, goes no further: ALPACA.
+		NextProtos: []string{"smtp", "esmtp"},
 	}
 }

@@ -137,3 +137,18 @@ func TestBrokenCertificateKeepsTheOldOne(t *testing.T) {
 		}
 	}
 }
+
+// fault 61: who offers only protocols that are not SMTP is refused (RFC 7301 §3.2); who offers none is served.
+func TestOtherProtocolsAreRefused(t *testing.T) {
+	c, _ := newPrivate(t, "mx.example.org")
+	for _, test := range []struct {
+		offered []string
+		ok      bool
+	}{{nil, true}, {[]string{"smtp"}, true}, {[]string{"http/1.1"}, false}, {[]string{"h2", "http/1.1"}, false}, {[]string{"ftp"}, false}} {
+		config := clientTrusting(t, c.Private.certFile(), "mx.example.org")
+		config.NextProtos = test.offered
+		if _, err := handshake(t, c, config); (err == nil) != test.ok {
+			t.Errorf("%v: %v", test.offered, err)
+		}
+	}
+}
