@@ -89,9 +89,10 @@ func (s *Spool) look(ctx context.Context, destination string, leased map[string]
 	limit := most + len(leased)
 	rows, left := 0, int64(never) // left is when what is free and not taken was due
 	bad := map[string]error{}
+	// The columns that change with each attempt are not in the checksum: whatever stands in them must do no harm.
 	err = c.query("SELECT message, due, state, attempts, delayed, recipients, sum FROM delivery WHERE destination = ? AND due <= ? ORDER BY due LIMIT ?",
 		func(v []driver.Value) (err error) {
-			l := &lease{message: str(v[0]), destination: destination, due: integer(v[1]), state: spool.State(str(v[2])), attempts: int(integer(v[3])), delayed: integer(v[4]) != 0}
+			l := &lease{message: str(v[0]), destination: destination, due: integer(v[1]), state: spool.State(str(v[2])), attempts: int(max(integer(v[3]), 0)), delayed: integer(v[4]) != 0}
 			rows, next = rows+1, l.due
 			if leased[l.message] {
 				return nil

@@ -155,3 +155,37 @@ func TestLinkedDatabaseIsRefused(t *testing.T) {
 		t.Error("the link was followed")
 	}
 }
+
+// fault 45: a count of attempts that was changed to nonsense does not reach the schedule.
+func TestChangedAttempts(t *testing.T) {
+	s := open(t, t.TempDir())
+	keep(t, s, letter("bob@a.example", "a.example"), []byte("x\r\n"), spool.Seal{})
+	spoil(t, s, "UPDATE delivery SET attempts = -5")
+	all, err := s.Claim(t.Context(), spool.Query{Max: 1, Lease: time.Minute})
+	if err != nil || len(all) != 1 || all[0].Attempts != 0 {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+// fault 43: faults that follow each other at once are errors for the callers, and the queue goes on afterwards.
+func TestFaultsInARow(t *testing.T) {
+	s := open(t, t.TempDir())
+	spoil(t, s, "ALTER TABLE duplicate RENAME TO away")
+	for range 4 {
+		if err := commit(s, letter("bob@a.example", "a.example"), []byte("x\r\n"), spool.Seal{Key: []byte("k"), Window: time.Hour}); err == nil {
+			t.Fatal("taken without the table of duplicates")
+		}
+	}
+}
+
+func spoil(t *testing.T, s *Spool, statement string) {
+	t.Helper()
+	c, err := connect(t.Context(), s.file(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if err := c.script(statement); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -69,7 +69,7 @@ type writer struct {
 	full      bool  // PRAGMA synchronous is FULL
 	purged    int64 // when old duplicate keys were last removed
 	reopened  time.Time
-	reopenErr error
+	reopenErr error // the last fault
 }
 
 // submit hands a change to the writer and waits for its commit.
@@ -202,7 +202,8 @@ func (w *writer) transact(all []*ticket) error {
 	w.s.config.Log.Error().Err(err).Int("changes", len(all)).Msg("the queue's database failed; it is closed and opened again")
 	w.conn.close()
 	w.conn = nil
-	return full(fmt.Errorf("commit to the queue: %w", err))
+	w.reopenErr = full(fmt.Errorf("commit to the queue: %w", err)) // what others hear until the pause is over
+	return w.reopenErr
 }
 
 func (w *writer) run(b *batch, all []*ticket, durable bool) error {
