@@ -54,6 +54,10 @@ func (s *Server) turnedAway(addr netip.Addr, reply *smtp.SMTPError) {
 	event.Str("stage", "connection").Msg("refused")
 }
 
+func (s *Server) starved(err error) {
+	s.Log.Error().Err(err).Msg("clients cannot be let in; it is tried again. If it is for want of file descriptors, raise the limit (LimitNOFILE, ulimit -n)")
+}
+
 // clear answers what needs TLS first.
 func (s *Server) clear(c *guard.Conn, verb string) *smtp.SMTPError {
 	if verb != "MAIL" {

@@ -213,6 +213,7 @@ func (s *Server) newGuard() *guard.Guard {
 		MaxRecipients:   func() int { return s.current().MaxRecipients },
 		Timeouts:        s.Timeouts,
 		Hooks: guard.Hooks{
+			Starved:   s.starved,
 			Opened:    s.opened,
 			Refused:   s.turnedAway,
 			Clear:     s.clear,

@@ -200,11 +200,17 @@ func (f *failing) Accept() (net.Conn, error) {
 	return nil, err
 }
 
+// fault 29: a full table of file descriptors is waited out, and told once.
 func TestAcceptSurvivesFullTable(t *testing.T) {
 	t.Parallel()
 	full := &net.OpError{Op: "accept", Err: &net.OpError{Err: syscall.EMFILE}}
-	l := (&Guard{}).Listen(&failing{errs: []error{full, full, net.ErrClosed}}, false)
+	var told []error
+	g := &Guard{Hooks: Hooks{Starved: func(err error) { told = append(told, err) }}}
+	l := g.Listen(&failing{errs: []error{syscall.ECONNABORTED, full, full, net.ErrClosed}}, false)
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v", err)
+	}
+	if len(told) != 1 || !errors.Is(told[0], syscall.EMFILE) {
+		t.Errorf("told %v", told)
 	}
 }

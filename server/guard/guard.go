@@ -74,8 +74,12 @@ func (t Timeouts) withDefaults() Timeouts {
 	return t
 }
 
-// Hooks are the guard's questions to, and news for, the server. Any may be nil. They are called on the connection's goroutine.
+// Hooks are the guard's questions to, and news for, the server. Any may be nil. They are called on the connection's goroutine,
+// Starved on that of Accept.
 type Hooks struct {
+	// Starved: connections cannot be accepted because the system is short of something, such as file descriptors; err says of what.
+	// It is tried again. At most once a minute for each listener.
+	Starved func(err error)
 	// Opened: a connection was accepted and not refused by a limit; before the greeting. It must not block.
 	Opened func(c *Conn)
 	// Refused: a connection was turned away before the greeting. On a listener with implicit TLS the client does not hear the reply.

@@ -3,6 +3,7 @@ package guard
 import (
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -22,6 +23,7 @@ type listener struct {
 	implicit bool
 	closed   chan struct{}
 	once     sync.Once
+	told     time.Time // when Hooks.Starved was last called; for Accept alone
 }
 
 // Limits of the wait after an Accept that failed.
@@ -29,6 +31,9 @@ const (
 	minBackOff = 5 * time.Millisecond
 	maxBackOff = time.Second
 )
+
+// tellStarved is the least time between two calls of Hooks.Starved for one listener.
+const tellStarved = time.Minute
 
 // Accept returns the next connection at once; all waiting for the client is done in the Conn's Read.
 func (l *listener) Accept() (net.Conn, error) {
@@ -40,6 +45,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if !passing(err) {
 			return nil, err
 		}
+		l.starved(err)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -56,15 +62,22 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// passing tells whether accept(2) may succeed later: the client was gone already, or the system is short of something.
-func passing(err error) bool {
-	for _, e := range []error{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
-		syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EPROTO, syscall.EINTR, syscall.EPERM,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
+// starved tells the server if clients cannot be let in because the system is short of something.
+func (l *listener) starved(err error) {
+	if f := l.g.Hooks.Starved; f != nil && isAny(err, shortages) && time.Since(l.told) >= tellStarved {
+		l.told = time.Now()
+		f(err)
 	}
-	return false
+}
+
+// What accept(2) may say though it can succeed later: the system is short of something, or the client was gone already.
+var (
+	shortages = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
+	mishaps   = []error{syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EPROTO, syscall.EINTR, syscall.EPERM}
+)
+
+func passing(err error) bool { return isAny(err, shortages) || isAny(err, mishaps) }
+
+func isAny(err error, of []error) bool {
+	return slices.ContainsFunc(of, func(e error) bool { return errors.Is(err, e) })
 }
