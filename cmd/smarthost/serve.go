@@ -93,6 +93,7 @@ func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
 	if first.NewData || first.Secret != "" {
 		first.tell(env.Stdout)
 	}
+	s.warnOfExposed(env)
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)

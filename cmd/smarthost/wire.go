@@ -145,6 +145,7 @@ func (s *service) reload(env *environment) {
 		s.Log.Warn().Msg("some changes of the config need a restart: hostname, data, listen, tls, log, submission.max_message_size, forward.ca, forward.connections, forward.per_destination")
 	}
 	s.Config = c
+	s.warnOfExposed(env)
 	s.Log.Info().Str("config", c.File).Msg("reloaded")
 }
 
