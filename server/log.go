@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/rs/zerolog"
@@ -11,19 +12,26 @@ import (
 // maxLogged is how many octets of one string of a client go into a log line.
 const maxLogged = 256
 
-// bounded cuts a client's string for the log. What is left is escaped by zerolog, so that an event stays one line.
+// bounded makes a client's string fit for the log: it is cut, and what zerolog leaves as it is though it breaks a line, moves a cursor or turns
+// the text round (U+2028, C1, U+202E) becomes a question mark. The controls of ASCII zerolog escapes, so that an event stays one line.
 func bounded(s string) string {
-	if len(s) <= maxLogged {
-		return s
-	}
-	s = s[:maxLogged]
-	for i := 0; i < utf8.UTFMax && len(s) > 0; i++ { // not in the middle of a rune
-		if r, size := utf8.DecodeLastRuneInString(s); r != utf8.RuneError || size > 1 {
-			break
+	end := ""
+	if len(s) > maxLogged {
+		end = "…"
+		s = s[:maxLogged]
+		for i := 0; i < utf8.UTFMax && len(s) > 0; i++ { // not in the middle of a rune
+			if r, size := utf8.DecodeLastRuneInString(s); r != utf8.RuneError || size > 1 {
+				break
+			}
+			s = s[:len(s)-1]
 		}
-		s = s[:len(s)-1]
 	}
-	return s + "…"
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || r >= 0x80 && !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s) + end
 }
 
 // protocolLog takes what go-smtp has to say: panics of ours, and connections that broke.

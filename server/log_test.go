@@ -17,6 +17,7 @@ func TestBounded(t *testing.T) {
 		strings.Repeat("a", maxLogged): strings.Repeat("a", maxLogged),
 		strings.Repeat("a", 5000):      strings.Repeat("a", maxLogged) + "…",
 		strings.Repeat("a", maxLogged-1) + "é" + "b": strings.Repeat("a", maxLogged-1) + "…",
+		"a\u2028b\u0085c\u009bd\u202ee\xfff\n":       "a?b?c?d?e?f\n", // fault 53; what is ASCII zerolog escapes
 	} {
 		if got := bounded(in); got != want {
 			t.Errorf("bounded(%q) = %q, want %q", in, got, want)
