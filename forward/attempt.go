@@ -180,14 +180,16 @@ func (w *work) settle(d spool.Delivery, t tried) {
 	s := w.settlement(ctx, d, t, time.Now())
 	wait := time.Second
 	for i := range settleTries {
+		if i > 0 {
+			pause(ctx, wait)
+			wait *= 2
+		}
 		err := w.settleOnce(ctx, s)
 		if err == nil || errors.Is(err, spool.ErrFenced) {
 			w.logResults(s, err)
 			return
 		}
 		w.Log.Error().Err(err).Str("msg", d.ID).Str("destination", d.Destination).Int("try", i+1).Msg("a result cannot be written down; without it the mail is sent again")
-		pause(ctx, wait)
-		wait *= 2
 	}
 }
 

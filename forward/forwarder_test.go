@@ -266,6 +266,19 @@ func TestSettleIsRepeated(t *testing.T) {
 	})
 }
 
+// fault 43: a result that cannot be written down at all does not hold the shutdown up for longer than the tries take.
+func TestSettleGivesUp(t *testing.T) {
+	inHouse(t, func(h *house) {
+		h.Forwarder.Spool = &unwilling{Spool: h.queue, fail: 1000}
+		h.add(nil, "bob@x.example")
+		start := time.Now()
+		h.run(time.Second)
+		if took, want := time.Since(start), (1+2+4+8+16)*time.Second; took != want {
+			t.Errorf("ended after %v, want %v", took, want)
+		}
+	})
+}
+
 // broken is a spool that cannot be claimed from at first.
 type broken struct {
 	Spool
