@@ -75,6 +75,8 @@ func TestDamagedLines(t *testing.T) {
 		{"alice:$apr1$" + secret, "is not bcrypt"},
 		{"alice:" + hashA[:59], "is not bcrypt"},
 		{"alice:" + hashA + "x", "is not bcrypt"},
+		{"alice:$2y$18$" + hashA[7:], "cost 18"},
+		{"alice:$2y$31$" + hashA[7:], "cost 31"},
 		{"alice:" + hashA + " sender=a@b", "is not bcrypt"},
 		{"alice:" + hashA[:59] + "!", "is damaged"},
 		{"alice:$2y$99$" + secret, "is damaged"},

@@ -42,6 +42,9 @@ func parseLine(line string) (auth.Login, error) {
 	return l, nil
 }
 
+// maxCost is the dearest hash that is taken, about 7 s of a core: htpasswd makes no dearer ones. Nothing can break a comparison off.
+const maxCost = 17
+
 func checkHash(hash string) error {
 	if !strings.HasPrefix(hash, "$2a$") && !strings.HasPrefix(hash, "$2b$") && !strings.HasPrefix(hash, "$2y$") || len(hash) != 60 {
 		return errors.New("its password hash is not bcrypt; write it with htpasswd -B or smarthost user passwd")
@@ -49,8 +52,12 @@ func checkHash(hash string) error {
 	if strings.Trim(hash[7:], "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") != "" {
 		return errors.New("its bcrypt hash is damaged; write it anew with smarthost user passwd")
 	}
-	if _, err := bcrypt.Cost([]byte(hash)); err != nil {
+	cost, err := bcrypt.Cost([]byte(hash))
+	if err != nil {
 		return errors.New("its bcrypt hash is damaged; write it anew with smarthost user passwd")
+	}
+	if cost > maxCost {
+		return fmt.Errorf("its bcrypt hash has cost %d, which holds a core for too long at each login; no more than %d is taken", cost, maxCost)
 	}
 	return nil
 }
