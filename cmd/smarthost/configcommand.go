@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -33,6 +35,9 @@ func configCommand(env *environment, args []string) error {
 		if err != nil {
 			return err
 		}
+		if err := checkFiles(c); err != nil {
+			return usageError("the config is wrong:\n" + err.Error())
+		}
 		if c.File == "" {
 			fmt.Fprintln(env.Stdout, "there is no config file; the defaults are in force")
 			return nil
@@ -42,6 +47,24 @@ func configCommand(env *environment, args []string) error {
 	}
 	return usageError("config: expected nothing, or check FILE (see smarthost config --help)")
 }
+
+// checkFiles reads what the config names, as a start would.
+func checkFiles(c *Config) error {
+	var faults []error
+	if c.TLS.Certificate != "" {
+		if _, err := tls.LoadX509KeyPair(c.TLS.Certificate, c.TLS.Key); err != nil {
+			faults = append(faults, fmt.Errorf("%s: tls: certificate %s with key %s: %w", c.File, c.TLS.Certificate, c.TLS.Key, err))
+		}
+	}
+	for _, err := range []error{second(readRoots(c.Forward.CA)), second(newRouter(c))} {
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", c.File, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func second[T any](_ T, err error) error { return err }
 
 // printConfig writes the file that says what is the case anyway: every key with its default, commented out.
 func printConfig(w io.Writer) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/seed-1397b510/smarthost/auth"
 	"github.com/seed-1397b510/smarthost/auth/userfile"
@@ -174,6 +175,9 @@ func openDoor(addr string, standard bool) (*door, error) {
 	if standard && errors.Is(err, fs.ErrPermission) {
 		l, err = net.Listen("tcp", net.JoinHostPort(host, "2"+port))
 		return &door{Listener: l, Wanted: port, Moved: true}, err
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("%w (another program listens there: stop it, or choose another port)", err)
 	}
 	return &door{Listener: l, Wanted: port}, err
 }
