@@ -163,8 +163,10 @@ func (w *work) message(d spool.Delivery, to []spool.Recipient) deliver.Message {
 func (w *work) settle(d spool.Delivery, t tried) {
 	ctx := context.Background() // an attempt that was broken off at the end has results all the same
 	if errors.Is(t.fault, spool.ErrDamaged) || errors.Is(t.fault, spool.ErrNotFound) {
-		w.damage(ctx, d, t.fault)
-		return
+		defer w.damage(ctx, d, t.fault) // when those who got it before are written down
+		if len(t.results) == 0 {
+			return
+		}
 	}
 	if errors.Is(t.fault, spool.ErrFenced) && len(t.results) == 0 {
 		w.Log.Warn().Str("msg", d.ID).Str("destination", d.Destination).Msg("the lease was lost; whoever has it now goes on")

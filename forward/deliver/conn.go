@@ -63,6 +63,16 @@ func (c *conn) watch(ctx context.Context) (stop func() bool) {
 	})
 }
 
+// secure puts TLS in the place of the clear connection. What the end of ctx asks of the one holds for the other.
+func (c *conn) secure(t *tls.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nc, c.tls = t, true
+	if !c.limit.IsZero() {
+		c.nc.SetDeadline(c.limit)
+	}
+}
+
 // dot marks that the hop may have the whole message from now on.
 func (c *conn) dot(sent bool) {
 	c.mu.Lock()

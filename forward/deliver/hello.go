@@ -166,7 +166,7 @@ func (c *conn) handshake(ctx context.Context, config *tls.Config) error {
 		c.over = true
 		return errTLS{temporary(codeTLS, "%s: TLS: %s", c.label, tlsCause(err))}
 	}
-	c.nc, c.tls = t, true
+	c.secure(t)
 	return nil
 }
 

@@ -187,14 +187,30 @@ func (r *Router) addresses(ctx context.Context, host string, rooted bool) ([]net
 	if rooted {
 		host += "."
 	}
-	addrs, err := r.resolver().LookupNetIP(ctx, "ip", host)
-	for i := range addrs {
-		addrs[i] = addrs[i].Unmap()
+	// Each family by itself: asked for both at once, Go's resolver says "not found" when one family has no record and the
+	// other's question failed, and a passing trouble of DNS would return mail.
+	var addrs []netip.Addr
+	var missing, failed error
+	for _, network := range []string{"ip6", "ip4"} {
+		found, err := r.resolver().LookupNetIP(ctx, network, host)
+		for _, a := range found {
+			addrs = append(addrs, a.Unmap())
+		}
+		switch {
+		case err == nil:
+		case notFound(err):
+			missing = err
+		default:
+			failed = err
+		}
 	}
-	if len(addrs) > 0 {
-		err = nil
+	switch {
+	case len(addrs) > 0:
+		return addrs, nil
+	case failed != nil:
+		return nil, failed
 	}
-	return addrs, err
+	return nil, missing
 }
 
 func (r *Router) usableHops(domain string, found []target) ([]Hop, error) {

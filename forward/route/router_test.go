@@ -33,11 +33,16 @@ func answer[T any](m map[string][]T, name string) ([]T, error) {
 
 func (z zone) LookupMX(_ context.Context, name string) ([]*net.MX, error) { return answer(z.mx, name) }
 
-func (z zone) LookupNetIP(_ context.Context, _, name string) ([]netip.Addr, error) {
+func (z zone) LookupNetIP(_ context.Context, network, name string) ([]netip.Addr, error) {
 	texts, err := answer(z.host, name)
 	var out []netip.Addr
 	for _, s := range texts {
-		out = append(out, netip.MustParseAddr(s))
+		if a := netip.MustParseAddr(s); a.Is6() == (network == "ip6") {
+			out = append(out, a)
+		}
+	}
+	if err == nil && len(out) == 0 {
+		err = &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
 	return out, err
 }
@@ -72,16 +77,16 @@ func TestHops(t *testing.T) {
 		domain string
 		want   string // hops with their addresses, or code and enhanced code
 	}{
-		{"order.example", "a.example[192.0.2.1 2001:db8::1] b.example[192.0.2.2]"},
-		{"ORDER.example.", "a.example[192.0.2.1 2001:db8::1] b.example[192.0.2.2]"},
+		{"order.example", "a.example[2001:db8::1 192.0.2.1] b.example[192.0.2.2]"},
+		{"ORDER.example.", "a.example[2001:db8::1 192.0.2.1] b.example[192.0.2.2]"},
 		{"implicit.example", "implicit.example[192.0.2.3]"},
 		{"bücher.example", "xn--bcher-kva.example[192.0.2.4]"},
 		{"null.example", "556 5.1.10"},
-		{"nullandmore.example", "a.example[192.0.2.1 2001:db8::1]"},
+		{"nullandmore.example", "a.example[2001:db8::1 192.0.2.1]"},
 		{"nowhere.example", "550 5.1.2"},
 		{"servfail.example", "451 4.4.3"},
 		{"self.example", "554 5.4.6"},
-		{"backup.example", "a.example[192.0.2.1 2001:db8::1]"},
+		{"backup.example", "a.example[2001:db8::1 192.0.2.1]"},
 		{"ownaddr.example", "554 5.4.6"},
 		{"dead.example", "550 5.4.4"},
 		{"half.example", "b.example[192.0.2.2]"},
