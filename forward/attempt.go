@@ -56,12 +56,14 @@ func (w *work) keepLease(ctx context.Context, cancel context.CancelCauseFunc, d 
 type tried struct {
 	results  []spool.Result
 	dsnTaken map[string]bool // recipients whose hop sends the report of success
+	lost     map[string]bool // recipients whose hop may have the message: no other one is tried in this attempt
+	unfit    map[string]bool // recipients whose hop lacks what the message needs: the next one may have it
 	fault    error           // the content is damaged, or the attempt was broken off
 }
 
 // try tries all recipients, wherever they are routed today: a change of the config moves queued mail.
 func (w *work) try(ctx context.Context, d spool.Delivery) tried {
-	t := tried{dsnTaken: map[string]bool{}}
+	t := tried{dsnTaken: map[string]bool{}, lost: map[string]bool{}, unfit: map[string]bool{}}
 	groups := map[string][]spool.Recipient{}
 	var order []string
 	for _, r := range d.Recipients {
@@ -98,9 +100,9 @@ func (w *work) tryDestination(ctx context.Context, d spool.Delivery, destination
 		got, err := w.Deliverer.Deliver(ctx, hop, w.message(d, left))
 		for _, r := range got {
 			last[r.Address] = spool.Result{Address: r.Address, Hop: r.Hop, Reply: r.Reply}
-			t.dsnTaken[r.Address] = r.RelayedToDSN
+			t.dsnTaken[r.Address], t.lost[r.Address], t.unfit[r.Address] = r.RelayedToDSN, r.Lost, r.Unfit
 		}
-		left = undecided(left, last)
+		left = t.undecided(left, last)
 		var reply *smtp.SMTPError
 		if errors.As(err, &reply) {
 			setAll(last, left, "", reply) // the words are ours and name the hop
@@ -137,10 +139,12 @@ func setAll(last map[string]spool.Result, recipients []spool.Recipient, hop stri
 	}
 }
 
-func undecided(recipients []spool.Recipient, last map[string]spool.Result) []spool.Recipient {
+// undecided are those for whom the next hop is to be tried.
+func (t *tried) undecided(recipients []spool.Recipient, last map[string]spool.Result) []spool.Recipient {
 	var left []spool.Recipient
 	for _, r := range recipients {
-		if got, ok := last[r.Address]; !ok || got.Reply.Code/100 == 4 {
+		got, ok := last[r.Address]
+		if !ok || t.unfit[r.Address] || got.Reply.Code/100 == 4 && !t.lost[r.Address] {
 			left = append(left, r)
 		}
 	}

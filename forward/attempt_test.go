@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -83,6 +84,31 @@ func TestNextHop(t *testing.T) {
 			"good: later@x.example unsaid@x.example"}, h.calls)
 		same(h, "copies", "later@x.example=1 ok@x.example=1 unsaid@x.example=1", counts(h.got))
 		same(h, "left", nil, h.left())
+	})
+}
+
+// A hop that may have the message is not followed by another one in the same attempt (RFC 1047); what one hop lacks
+// another may have, and if none has it, that is the answer (RFC 8689 §4.2.1).
+func TestLostAndUnfit(t *testing.T) {
+	marked := func(code int, mark func(*deliver.Result)) host {
+		return func(ctx context.Context, m deliver.Message) ([]deliver.Result, error) {
+			results, err := takes(code)(ctx, m)
+			for i := range results {
+				mark(&results[i])
+			}
+			return results, err
+		}
+	}
+	lost := marked(451, func(r *deliver.Result) { r.Lost = true })
+	unfit := marked(550, func(r *deliver.Result) { r.Unfit = true })
+	inHouse(t, func(h *house) {
+		h.hosts["lost"], h.hosts["unfit"], h.hosts["good"] = lost, unfit, takes(250)
+		h.hops["x.example"], h.hops["y.example"], h.hops["z.example"] = []string{"lost", "good"}, []string{"unfit", "good"}, []string{"unfit"}
+		h.add(func(e *spool.Envelope) { e.From = "" }, "a@x.example", "b@y.example", "c@z.example")
+		h.run(time.Second)
+		slices.Sort(h.calls)
+		same(h, "attempts", []string{"good: b@y.example", "lost: a@x.example", "unfit: b@y.example", "unfit: c@z.example"}, h.calls)
+		same(h, "left", []string{"waiting x.example: a@x.example"}, h.left())
 	})
 }
 

@@ -17,10 +17,10 @@ func (t *task) allowed(ctx context.Context, c *conn) error {
 		if c.tlsBroken {
 			e = *temporary(codeTLS, "%s: TLS failed, and the message demands it", c.label)
 		}
-		t.settle(c, t.pending(), e)
+		t.unfit(c, t.pending(), e)
 	}
 	if limit, err := strconv.ParseInt(c.ext["SIZE"], 10, 64); err == nil && limit > 0 && m.Size > limit { // RFC 1870 §6.1
-		t.settle(c, t.pending(), smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 3, 4},
+		t.unfit(c, t.pending(), smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 3, 4},
 			Message: fmt.Sprintf("the message has %d octets, but %s takes %d at most", m.Size, c.label, limit)})
 	}
 	if m.Body == smtp.Body8BitMIME && !c.offers("8BITMIME") && len(t.pending()) > 0 {
@@ -29,7 +29,7 @@ func (t *task) allowed(ctx context.Context, c *conn) error {
 			return errContent{err}
 		}
 		if found { // RFC 6152 §3
-			t.settle(c, t.pending(), smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 3},
+			t.unfit(c, t.pending(), smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 3},
 				Message: c.label + " takes 7-bit content only, and the message has 8-bit content"})
 		}
 	}
@@ -50,11 +50,11 @@ func (t *task) international(ctx context.Context, c *conn) error {
 	e := smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 6, 7},
 		Message: c.label + " has no SMTPUTF8, which addresses or header of the message need"}
 	if _, ok := ascii(m.From); !ok {
-		t.settle(c, t.pending(), e)
+		t.unfit(c, t.pending(), e)
 	}
 	for _, i := range t.pending() {
 		if _, ok := ascii(m.Recipients[i].Address); !ok {
-			t.settle(c, []int{i}, e)
+			t.unfit(c, []int{i}, e)
 		}
 	}
 	if !m.UTF8 || len(t.pending()) == 0 {
@@ -66,7 +66,15 @@ func (t *task) international(ctx context.Context, c *conn) error {
 		return errContent{err}
 	}
 	if found {
-		t.settle(c, t.pending(), e)
+		t.unfit(c, t.pending(), e)
 	}
 	return nil
+}
+
+// unfit settles recipients with what the hop lacks.
+func (t *task) unfit(c *conn, which []int, e smtp.SMTPError) {
+	for _, i := range which {
+		t.results[i].Unfit = t.results[i].Reply.Code == 0
+	}
+	t.settle(c, which, e)
 }

@@ -63,6 +63,8 @@ type Result struct {
 	Hop          string // who answered: "host [address]:port"
 	Reply        smtp.SMTPError
 	RelayedToDSN bool // the hop took the DSN parameters over, so a report of success is its task (RFC 3461 §5.2.2)
+	Unfit        bool // the reply is our own: this hop lacks what the message needs, and another may have it (RFC 8689 §4.2.1)
+	Lost         bool // the reply to the final dot was lost: the message may be there, so that no other hop is tried at once (RFC 1047)
 }
 
 // errHostname is a fault of the set-up.

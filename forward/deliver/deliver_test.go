@@ -447,7 +447,9 @@ func TestContextEnds(t *testing.T) {
 			defer cancel()
 			begin := time.Now()
 			rs, err := d.Deliver(ctx, mx, message("a@x"))
-			if len(rs) != 0 || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != want {
+			undone := len(rs) == 0 && errors.Is(err, context.DeadlineExceeded)
+			lost := err == nil && len(rs) == 1 && rs[0].Lost && rs[0].Reply.Code == 451
+			if (verb == "MAIL" && !undone) || (verb == "." && !lost) || time.Since(begin) != want {
 				t.Errorf("%s: %v %v after %v", verb, rs, err, time.Since(begin))
 			}
 		})

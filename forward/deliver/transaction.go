@@ -318,6 +318,10 @@ func (x *transaction) data(ctx context.Context, pipelining, begun bool) error {
 	if r, err = c.read(c.timeouts.Dot); err != nil {
 		e := c.lost("final dot", err)
 		e.Message += "; the message will be sent again, so that a second copy may arrive"
+		x.settle(c, x.accepted, *e)
+		for _, i := range x.accepted {
+			x.results[i].Lost = true
+		}
 		return e
 	}
 	x.settle(c, x.accepted, c.verdict("final dot", r))
