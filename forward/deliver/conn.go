@@ -73,6 +73,19 @@ func (c *conn) secure(t *tls.Conn) {
 	}
 }
 
+// lastWords is how long a hop that takes no more commands may still say why.
+const lastWords = 5 * time.Second
+
+// giveUp ends a conversation in which commands could not be written: replies to them will not come.
+func (c *conn) giveUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if limit := time.Now().Add(lastWords); c.limit.IsZero() || limit.Before(c.limit) {
+		c.limit = limit
+		c.nc.SetDeadline(c.limit)
+	}
+}
+
 // dot marks that the hop may have the whole message from now on.
 func (c *conn) dot(sent bool) {
 	c.mu.Lock()

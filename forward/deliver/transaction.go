@@ -165,7 +165,11 @@ func (x *transaction) run(ctx context.Context) error {
 	if pipelining {
 		// The hop may answer the first command before it reads the last one, and may stop reading until we have taken
 		// its answers (RFC 2920 §3.1): so writing and reading go on side by side.
-		x.wrote.Go(func() { c.write(x.buf, c.timeouts.Mail) })
+		x.wrote.Go(func() {
+			if c.write(x.buf, c.timeouts.Mail) != nil {
+				c.giveUp()
+			}
+		})
 		defer x.wrote.Wait()
 		defer func() {
 			if c.over {
