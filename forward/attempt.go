@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	maxHops     = 8                // that one attempt tries for one destination
-	settleTries = 6                // with a pause of 1 s, 2 s, 4 s … between them
-	settleLimit = 30 * time.Second // for one try
+	maxHops      = 8                // that one attempt tries for one destination
+	attemptLimit = 10 * time.Minute // after which no further hop is tried: hops that say nothing must not hold a place for hours
+	settleTries  = 6                // with a pause of 1 s, 2 s, 4 s … between them
+	settleLimit  = 30 * time.Second // for one try
 )
 
 // deliver makes one attempt at a delivery and settles it.
@@ -84,6 +85,7 @@ func (w *work) try(ctx context.Context, d spool.Delivery) tried {
 
 // tryDestination tries hop after hop for those recipients that have no final answer (RFC 5321 §5.1).
 func (w *work) tryDestination(ctx context.Context, d spool.Delivery, destination string, left []spool.Recipient, t *tried) {
+	begin := time.Now()
 	hops, err := w.Router.Hops(ctx, destination)
 	last := map[string]spool.Result{}
 	if err != nil && ctx.Err() != nil {
@@ -94,7 +96,7 @@ func (w *work) tryDestination(ctx context.Context, d spool.Delivery, destination
 		setAll(last, left, "", err)
 	}
 	for i, hop := range hops {
-		if len(left) == 0 || i == maxHops {
+		if len(left) == 0 || i == maxHops || time.Since(begin) > attemptLimit {
 			break
 		}
 		got, err := w.Deliverer.Deliver(ctx, hop, w.message(d, left))

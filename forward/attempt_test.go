@@ -180,3 +180,21 @@ func TestDamagedContent(t *testing.T) {
 		})
 	}
 }
+
+// Hops that say nothing do not hold a place for hours: after ten minutes no further one is tried.
+func TestSilentHops(t *testing.T) {
+	inHouse(t, func(h *house) {
+		h.hops["x.example"] = strings.Fields("a b c d e f")
+		for _, name := range h.hops["x.example"] {
+			h.hosts[name] = func(ctx context.Context, m deliver.Message) ([]deliver.Result, error) {
+				<-time.After(4 * time.Minute) // the bubble's clock
+				return dead(ctx, m)
+			}
+		}
+		h.add(nil, "bob@x.example")
+		h.run(30 * time.Minute)
+		if len(h.calls) < 3 || h.calls[0] != "a: bob@x.example" || h.calls[3] != "a: bob@x.example" {
+			h.Errorf("attempts: %q, want three hops in each", h.calls)
+		}
+	})
+}
