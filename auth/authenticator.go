@@ -26,6 +26,7 @@ const (
 	standardDeadline = 10 * time.Second // swaks gives up after 30 s
 	standardWaiting  = 1024
 	standardVerified = 1 << 16
+	verifyWithin     = 25 * time.Second // all of it: swaks gives up after 30 s
 	verifiedFor      = 24 * time.Hour
 )
 
@@ -86,6 +87,8 @@ func (a *Authenticator) Mechanisms() []string { return []string{sasl.Plain, sasl
 func (a *Authenticator) Begin(ctx context.Context, mechanism string, peer Peer, ok func(Account)) (sasl.Server, error) {
 	a.once.Do(a.prepare)
 	try := func(authzid, user string, password []byte) error {
+		ctx, cancel := context.WithTimeout(ctx, verifyWithin)
+		defer cancel()
 		account, err := a.verify(ctx, peer, authzid, user, password)
 		if err == nil {
 			ok(account)

@@ -40,7 +40,8 @@ func (f *File) Logins(_ context.Context, name string) ([]auth.Login, error) {
 	defer f.mu.Unlock()
 	if now := time.Now(); now.Sub(f.looked) >= lookEvery {
 		f.looked = now
-		if f.err != nil || f.look() != f.seen { // what failed may go well now, though the file is the same
+		// What failed may go well now, though the file is the same.
+		if f.err != nil || f.look() != f.seen && !f.beingWritten(now) {
 			f.read()
 		}
 	}
@@ -58,17 +59,26 @@ func (f *File) Reload() error {
 	return f.err
 }
 
+// beingWritten tells that the file that was read is changed in place at this moment: half of it would be half of the accounts.
+func (f *File) beingWritten(now time.Time) bool {
+	st, err := os.Stat(f.Path)
+	return err == nil && f.logins != nil && strings.HasSuffix(f.seen, fmt.Sprint(" ", inode(st))) && now.Sub(st.ModTime()).Abs() < lookEvery
+}
+
+func inode(st os.FileInfo) uint64 {
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return sys.Ino
+	}
+	return 0
+}
+
 // look describes the file as it is now; it changes when the file does, also by a swapped symbolic link.
 func (f *File) look() string {
 	st, err := os.Stat(f.Path)
 	if err != nil {
 		return err.Error()
 	}
-	var inode uint64
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		inode = sys.Ino
-	}
-	return fmt.Sprint(st.ModTime().UnixNano(), st.Size(), inode)
+	return fmt.Sprint(st.ModTime().UnixNano(), st.Size(), inode(st))
 }
 
 // read takes the file over, damaged lines aside. An error that lasts is reported once.

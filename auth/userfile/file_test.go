@@ -297,3 +297,37 @@ func FuzzParseLine(f *testing.F) {
 		}
 	})
 }
+
+// A file that an editor truncates and writes anew in place is not taken for the accounts while that goes on.
+func TestInPlaceChangeIsTakenWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	line := "alice:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\n"
+	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := &File{Path: path, Log: zerolog.Nop()}
+	known := func() bool {
+		f.looked = time.Time{} // look at once
+		logins, err := f.Logins(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(logins) == 1
+	}
+	if !known() {
+		t.Fatal("the account is not known")
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil { // the same file, cut
+		t.Fatal(err)
+	}
+	if !known() {
+		t.Error("half a file was taken for the accounts")
+	}
+	old := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if known() {
+		t.Error("a file that stays as it is was not taken over")
+	}
+}

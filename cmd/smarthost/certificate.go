@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +26,8 @@ type certificates struct {
 	Log               zerolog.Logger
 
 	config atomic.Pointer[tls.Config]
-	stamp  string // what the files looked like when they were read
+	mu     sync.Mutex // one load at a time; guards what follows
+	stamp  string     // what the files looked like when they were read
 	warned time.Time
 }
 
@@ -34,6 +36,12 @@ func (c *certificates) TLS() *tls.Config { return c.config.Load() }
 
 // Load reads the files. On an error what was loaded before stays in force.
 func (c *certificates) Load() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.load()
+}
+
+func (c *certificates) load() error {
 	if c.Private != nil {
 		if err := c.Private.renew(c.CertFile, c.KeyFile); err != nil {
 			return err
@@ -60,19 +68,30 @@ func (c *certificates) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		leaf := c.TLS().Certificates[0].Leaf
-		renewal := c.Private != nil && due(leaf)
-		if !renewal && c.look() == c.stamp {
-			c.warnOfExpiry(leaf)
+		if c.unchanged() {
 			continue
 		}
 		c.Reload()
 	}
 }
 
+// unchanged tells that the files are as they were, and that the certificate need not be renewed.
+func (c *certificates) unchanged() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	leaf := c.TLS().Certificates[0].Leaf
+	if c.Private != nil && due(leaf) || c.look() != c.stamp {
+		return false
+	}
+	c.warnOfExpiry(leaf)
+	return true
+}
+
 // Reload loads the files again; what is wrong with them is an alarm in the log, and the old certificate goes on.
 func (c *certificates) Reload() {
-	if err := c.Load(); err != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.load(); err != nil {
 		c.stamp = c.look() // alarm once for each state of the files
 		c.Log.Error().Err(err).Msg("the certificate cannot be loaded; the old one stays in force until the files are right")
 		return

@@ -144,9 +144,7 @@ func (d *door) String() string {
 func openDoors(c *Config) (doors []*door, err error) {
 	defer func() {
 		if err != nil {
-			for _, d := range doors {
-				d.Close()
-			}
+			err = errors.Join(err, closeDoors(doors))
 		}
 	}()
 	for _, kind := range []struct {
@@ -166,18 +164,26 @@ func openDoors(c *Config) (doors []*door, err error) {
 	return doors, nil
 }
 
+func closeDoors(doors []*door) (err error) {
+	for _, d := range doors {
+		err = errors.Join(err, d.Close())
+	}
+	return err
+}
+
 func openDoor(addr string, standard bool) (*door, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", addr)
+	d := &door{Wanted: port}
+	d.Listener, err = net.Listen("tcp", addr)
 	if standard && errors.Is(err, fs.ErrPermission) {
-		l, err = net.Listen("tcp", net.JoinHostPort(host, "2"+port))
-		return &door{Listener: l, Wanted: port, Moved: true}, err
+		d.Moved = true
+		d.Listener, err = net.Listen("tcp", net.JoinHostPort(host, "2"+port))
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
 		err = fmt.Errorf("%w (another program listens there: stop it, or choose another port)", err)
 	}
-	return &door{Listener: l, Wanted: port}, err
+	return d, err
 }

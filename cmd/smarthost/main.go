@@ -12,6 +12,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	env := &environment{Context: ctx, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(env, os.Args[1:])
 	stop()
 	os.Exit(code)

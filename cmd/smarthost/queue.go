@@ -75,31 +75,31 @@ func queueCommand(env *environment, args []string) error {
 // queueFolder is where the queue is kept in data.
 func queueFolder(c *Config) string { return filepath.Join(c.Data, "queue") }
 
-func showQueue(env *environment, dir string, f queueFlags) error {
+func showQueue(env *environment, dir string, f queueFlags) (err error) {
 	out := bufio.NewWriter(env.Stdout)
-	defer out.Flush()
+	defer func() { err = errors.Join(err, out.Flush()) }()
 	n := 0
 	reader, err := sqlitespool.OpenReadOnly(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist): // the server has never run here: there is no mail
-	case err != nil:
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no queue in %s: the server has never run with this config, or the data is another user's", dir)
+	}
+	if err != nil {
 		return err
-	default:
-		defer reader.Close()
-		now := time.Now()
-		for e, err := range reader.List(env.Context, f.filter) {
-			if err != nil {
-				return err
-			}
-			n++
-			if f.json {
-				err = json.NewEncoder(out).Encode(newQueueEntry(e))
-			} else {
-				writeEntry(out, e, now)
-			}
-			if err != nil {
-				return err
-			}
+	}
+	defer reader.Close()
+	now := time.Now()
+	for e, err := range reader.List(env.Context, f.filter) {
+		if err != nil {
+			return err
+		}
+		n++
+		if f.json {
+			err = json.NewEncoder(out).Encode(newQueueEntry(e))
+		} else {
+			writeEntry(out, e, now)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	switch {

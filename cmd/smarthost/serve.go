@@ -72,6 +72,9 @@ func newLog(w io.Writer, format string) zerolog.Logger {
 
 // serve sets the service up and runs it until the environment's context ends.
 func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // from now on; a reload that comes early waits
+	defer signal.Stop(hangup)
 	first := &firstRun{Config: c}
 	if first.NewData, err = makeData(c); err != nil {
 		return err
@@ -81,11 +84,12 @@ func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Spool.Close()) }()
-	if first.Secret, err = makeFirstAccount(c); err != nil {
-		return err
-	}
 	if first.Doors, err = openDoors(c); err != nil {
 		return err
+	}
+	// Its password is shown once: not before everything else that can go wrong has gone well.
+	if first.Secret, err = makeFirstAccount(c); err != nil {
+		return errors.Join(err, closeDoors(first.Doors))
 	}
 	if s.Certificates.Private != nil {
 		first.CA = s.Certificates.Private.certFile()
@@ -94,9 +98,6 @@ func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
 		first.tell(env.Stdout)
 	}
 	s.warnOfExposed(env)
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	return s.run(env, first.Doors, hangup)
 }
 
@@ -134,6 +135,10 @@ func (s *service) run(env *environment, doors []*door, hangup <-chan os.Signal) 
 		}
 	})
 	err := group.Wait()
-	s.Log.Info().AnErr("cause", err).Msg("stopped")
+	if err != nil {
+		s.Log.Error().Err(err).Msg("stopped by a fault")
+		return err
+	}
+	s.Log.Info().Msg("stopped")
 	return err
 }

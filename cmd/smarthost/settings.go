@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -224,7 +225,7 @@ func parseSize(v any) (int64, error) {
 	digits := strings.TrimRight(s, "kKMGiB ")
 	unit, known := map[string]int64{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 1e3, "MB": 1e6, "GB": 1e9}[strings.TrimSpace(s[len(digits):])]
 	n, err := strconv.ParseInt(digits, 10, 40)
-	if err != nil || !known || n < 0 {
+	if err != nil || !known || n < 0 || n > math.MaxInt64/unit {
 		return 0, errors.New(`must be a size such as "50MiB" (B, KiB, MiB, GiB, kB, MB, GB)`)
 	}
 	return n * unit, nil
