@@ -81,6 +81,24 @@ func TestPrivateCertificateVerifies(t *testing.T) {
 	}
 }
 
+// Clients have been given the CA: it is not made anew because half of it is gone.
+func TestCAIsNotReplaced(t *testing.T) {
+	c, _ := newPrivate(t, "mx.example.org")
+	before, err := os.ReadFile(c.Private.certFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(c.Private.Folder, "ca.key")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Load(); err == nil || !strings.Contains(err.Error(), "ca.key") || !strings.Contains(err.Error(), "put it back") {
+		t.Errorf("got %v", err)
+	}
+	if after, _ := os.ReadFile(c.Private.certFile()); !bytes.Equal(before, after) {
+		t.Error("the CA was replaced")
+	}
+}
+
 // checklist 33, 34, 37
 func TestTLSVersionsAndSuites(t *testing.T) {
 	c, _ := newPrivate(t, "mx.example.org")

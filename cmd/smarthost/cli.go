@@ -87,6 +87,8 @@ func dispatch(env *environment, args []string) error {
 			before, args = append(before, args[0]), args[1:]
 		case word == "config" && len(args) > 1:
 			before, args = append(before, args[0], args[1]), args[2:]
+		case word == "config":
+			return usageError("--config needs a file: smarthost --config FILE COMMAND")
 		default:
 			return usageError(fmt.Sprintf("no such option: %s (see smarthost --help)", args[0]))
 		}

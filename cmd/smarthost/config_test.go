@@ -159,6 +159,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--help"}, 0, "Usage: smarthost COMMAND", ""},
 		{[]string{"serve", "--help"}, 0, "smarthost serve takes and forwards", ""},
 		{[]string{"nonsense"}, 2, "", `no such command: "nonsense"`},
+		{[]string{"--config"}, 2, "", "--config needs a file"},
 		{[]string{"--nonsense"}, 2, "", "no such option: --nonsense"},
 		{[]string{"serve", "--nonsense"}, 2, "", "flag provided but not defined: -nonsense"},
 		{[]string{"--config", "/nonexistent", "config", "check"}, 2, "", "cannot read the config"},

@@ -37,13 +37,17 @@ func due(leaf *x509.Certificate) bool {
 	return time.Now().After(leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore) / 3))
 }
 
-// renew makes the CA and the server's certificate if they are missing, too old, or made for another name.
+// renew makes the CA if there is none, and the server's certificate if it is missing, too old, or made for another name.
 func (p *privateCA) renew(certFile, keyFile string) error {
 	if err := os.MkdirAll(p.Folder, 0o700); err != nil {
 		return err
 	}
 	ca, caKey, err := readPair(p.certFile(), filepath.Join(p.Folder, "ca.key"))
 	if errors.Is(err, fs.ErrNotExist) {
+		// A new CA is one that no client trusts: it is made only where there never was one.
+		if _, old := os.Stat(p.certFile()); old == nil {
+			return fmt.Errorf("%w (put it back; or remove %s, and a new CA is made, which every client then has to be given)", err, p.certFile())
+		}
 		ca, caKey, err = p.makeCA()
 	}
 	if err != nil {
