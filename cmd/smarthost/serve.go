@@ -31,10 +31,10 @@ Examples:
 
 // What the garbage collector may use before it works harder, unless GOGC or GOMEMLIMIT say something else: messages make
 // little garbage that lives long, so that a lazy collector saves a tenth of the processor; the limit keeps it from
-// being lazy with ten thousand connections.
+// being lazy with ten thousand connections, which need about 250 MiB.
 const (
 	collectorPercent = 400
-	collectorLimit   = 256 << 20
+	collectorLimit   = 300 << 20
 )
 
 func serveCommand(env *environment, args []string) error {
