@@ -193,7 +193,7 @@ func TestSilentHops(t *testing.T) {
 		}
 		h.add(nil, "bob@x.example")
 		h.run(30 * time.Minute)
-		if len(h.calls) < 3 || h.calls[0] != "a: bob@x.example" || h.calls[3] != "a: bob@x.example" {
+		if len(h.calls) < 4 || h.calls[0] != "a: bob@x.example" || h.calls[3] != "a: bob@x.example" {
 			h.Errorf("attempts: %q, want three hops in each", h.calls)
 		}
 	})
