@@ -38,6 +38,7 @@ func commands() []command {
 		{"serve", "take and forward mail; runs in the foreground", serveCommand},
 		{"user", "add, list, show and remove accounts, change passwords", userCommand},
 		{"queue", "show the mail that waits, and why", queueCommand},
+		{"doctor", "say what is wrong with a server: another one as a laptop sees it, or this one", doctorCommand},
 		{"config", "print the config file with its defaults, or check one", configCommand},
 		{"version", "print the version", versionCommand},
 	}
@@ -67,6 +68,8 @@ func run(env *environment, args []string) int {
 	case errors.As(err, &usage):
 		fmt.Fprintln(env.Stderr, strings.TrimRight("smarthost: "+string(usage), "\n"))
 		return 2
+	case errors.Is(err, errFound):
+		return 1
 	default:
 		fmt.Fprintf(env.Stderr, "smarthost: %v\n", err)
 		return 1

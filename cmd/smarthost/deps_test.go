@@ -16,8 +16,9 @@ const module = "github.com/seed-1397b510/smarthost/"
 // mayImport is the import graph of the project: the mail's way, and no arrow that runs back up.
 // A new line here is a design decision: say why in the commit.
 var mayImport = map[string][]string{
-	"cmd/smarthost": {"auth", "auth/userfile", "policy", "policy/limit", "server", "server/guard",
+	"cmd/smarthost": {"cmd/smarthost/doctor", "auth", "auth/userfile", "policy", "policy/limit", "server", "server/guard",
 		"forward", "forward/spool", "forward/spool/sqlitespool", "forward/route", "forward/deliver"},
+	"cmd/smarthost/doctor": {},
 
 	"server":       {"auth", "policy", "forward/spool", "server/guard"},
 	"server/guard": {},
