@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"net/netip"
+	"time"
 )
 
 // Account is who logged in, and what the rest of the mail's way needs to know of them.
@@ -23,7 +24,10 @@ type Peer struct {
 // A Login is one secret with which one account may log in.
 type Login struct {
 	Account
-	Hash []byte // bcrypt: $2a$, $2b$ or $2y$
+	Hash     []byte         // bcrypt: $2a$, $2b$ or $2y$
+	Tag      string         // the public beginning of a generated secret, see [Tag]; "": the secret has none
+	Expires  time.Time      // from then on the secret is of no use; zero: never
+	Networks []netip.Prefix // where the client must be, IPv4 ones not mapped into IPv6; empty: anywhere
 }
 
 // A Store keeps accounts. The Authenticator calls Logins once for each login attempt, from many

@@ -201,8 +201,8 @@ func TestHashesOfOthers(t *testing.T) {
 
 // An account has devices, and is told which one logged in.
 func TestDevices(t *testing.T) {
-	laptop := Login{Account{Name: "alice", Device: "laptop", Class: "bulk", Senders: []string{"*@a.example"}}, hashOf(t, "one", bcrypt.MinCost)}
-	phone := Login{Account{Name: "alice", Device: "phone"}, hashOf(t, "two", bcrypt.MinCost)}
+	laptop := Login{Account: Account{Name: "alice", Device: "laptop", Class: "bulk", Senders: []string{"*@a.example"}}, Hash: hashOf(t, "one", bcrypt.MinCost)}
+	phone := Login{Account: Account{Name: "alice", Device: "phone"}, Hash: hashOf(t, "two", bcrypt.MinCost)}
 	a := &Authenticator{Store: logins{"alice": {phone, laptop}}}
 	for range 2 { // verified, then from the cache
 		account, _ := say(t, a, "PLAIN", here, []byte("\x00alice\x00one"))

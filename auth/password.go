@@ -20,16 +20,30 @@ const secretOctets = 20
 // secretSigns are 32, without l, o, 0 and 1.
 const secretSigns = "abcdefghijkmnpqrstuvwxyz23456789"
 
-// NewSecret makes a secret of 160 random bits, in groups of four signs of which no two look alike.
+// tagSigns is the length of a tag: two of ten thousand devices have the same one in an account in twenty.
+const tagSigns = 6
+
+// NewSecret makes a secret of 160 random bits, in groups of four signs of which no two look alike, behind a tag of six more.
 func NewSecret() string {
-	var b [secretOctets]byte
+	var b [secretOctets + 4]byte
 	rand.Read(b[:])
-	signs := base32.NewEncoding(secretSigns).WithPadding(base32.NoPadding).EncodeToString(b[:])
-	var groups []string
+	encoding := base32.NewEncoding(secretSigns).WithPadding(base32.NoPadding)
+	groups := []string{encoding.EncodeToString(b[secretOctets:])[:tagSigns]}
+	signs := encoding.EncodeToString(b[:secretOctets])
 	for i := 0; i < len(signs); i += 4 {
 		groups = append(groups, signs[i:i+4])
 	}
 	return strings.Join(groups, "-")
+}
+
+// Tag is what stands before the first dash of a generated secret, "" for anything else. It is public: kept beside the hash, it tells
+// which one of an account's many secrets this can be, so that only that one has to be compared.
+func Tag(secret string) string {
+	tag, _, ok := strings.Cut(secret, "-")
+	if !ok || len(tag) != tagSigns || strings.Trim(tag, secretSigns) != "" {
+		return ""
+	}
+	return tag
 }
 
 // HashPassword makes the bcrypt hash that a Store keeps. generated tells that it is a [NewSecret].

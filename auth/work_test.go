@@ -30,7 +30,7 @@ func costs(t *testing.T, hashes [][]byte) (all []int) {
 func TestUnknownUserCostsTheSame(t *testing.T) {
 	cheap, dear := hashOf(t, "x", bcrypt.MinCost), hashOf(t, "x", bcrypt.MinCost+1)
 	a := &Authenticator{Store: logins{
-		"devices": {{Account{Name: "devices"}, cheap}, {Account{Name: "devices"}, dear}, {Account{Name: "devices"}, cheap}},
+		"devices": {{Account: Account{Name: "devices"}, Hash: cheap}, {Account: Account{Name: "devices"}, Hash: dear}, {Account: Account{Name: "devices"}, Hash: cheap}},
 		"single":  single("single", dear),
 	}}
 	a.once.Do(a.prepare)
@@ -243,7 +243,7 @@ func TestHashPassword(t *testing.T) {
 
 func TestNewSecret(t *testing.T) {
 	a, b := NewSecret(), NewSecret()
-	if a == b || len(a) != 39 || strings.Trim(a, secretSigns+"-") != "" {
+	if a == b || len(a) != 46 || Tag(a) != a[:6] || strings.Trim(a, secretSigns+"-") != "" {
 		t.Errorf("secrets %q and %q", a, b)
 	}
 }

@@ -41,25 +41,29 @@ func check(l auth.Login) error {
 	if strings.HasPrefix(l.Name, "#") || strings.Contains(l.Name, ":") {
 		return errors.New("a user name must not begin with # nor contain a colon: the accounts file could not hold it")
 	}
+	if l.Device != "" && !deviceName.MatchString(l.Device) {
+		return errDevice(l.Device)
+	}
 	line := format(l)
 	back, err := parseLine(line)
 	if err != nil {
 		return err
 	}
-	if format(back) != line || back.Name != l.Name {
+	if format(back) != line || back.Name != l.Name || back.Class != l.Class || !slices.Equal(back.Senders, l.Senders) {
 		return errors.New("the accounts file cannot hold such a login")
 	}
 	return nil
 }
 
 // SetHash gives a login another password, also one whose hash is damaged; ErrNotFound if there is no such login.
-func SetHash(path, name, device string, hash []byte) error {
+// tag is that of the password, see auth.Tag; the old one goes.
+func SetHash(path, name, device string, hash []byte, tag string) error {
 	return change(path, func(lines []string) ([]string, error) {
 		for i, line := range lines {
 			if isLogin(line, name, device) {
 				fields := strings.SplitN(line, ":", 3)
 				fields[1] = string(hash)
-				lines[i] = strings.Join(fields, ":")
+				lines[i] = strings.Join(setTag(fields, tag), ":")
 				if _, err := parseLine(strings.TrimRight(lines[i], "\r \t")); err != nil {
 					return nil, fmt.Errorf("line %d %w", i+1, err) // another hash alone does not mend it
 				}
@@ -68,6 +72,25 @@ func SetHash(path, name, device string, hash []byte) error {
 		}
 		return nil, ErrNotFound
 	})
+}
+
+// setTag changes the attributes of a line, its fields, as little as it must.
+func setTag(fields []string, tag string) []string {
+	var words []string
+	if len(fields) == 3 {
+		words = strings.Fields(fields[2])
+	}
+	rest := slices.DeleteFunc(slices.Clone(words), func(word string) bool { return strings.HasPrefix(word, "tag=") })
+	if tag == "" && len(rest) == len(words) {
+		return fields
+	}
+	if tag != "" {
+		rest = append(rest, "tag="+tag)
+	}
+	if len(rest) == 0 {
+		return fields[:2]
+	}
+	return append(fields[:2:2], strings.Join(rest, " "))
 }
 
 // Remove takes out the logins of an account, or with a device only that one; ErrNotFound if there is none.

@@ -21,7 +21,7 @@ func login(name, device string, senders ...string) auth.Login {
 
 // Whatever is changed, comments, order, damaged lines and attributes stay.
 func TestChange(t *testing.T) {
-	const before = "# people\n\nBob:" + hashA + ":class=bulk sender=b@example.org \r\nbroken\nalice:" + hashA + "\nalice:" + hashA + ":device=laptop\ncarol:$apr1$x\ndave:$apr1$x:device=phone\n"
+	const before = "# people\n\nBob:" + hashA + ":class=bulk sender=b@example.org \r\nbroken\nalice:" + hashA + "\nalice:" + hashA + ":device=laptop\nerin:" + hashA + ":tag=abc234 class=bulk\ncarol:$apr1$x\ndave:$apr1$x:device=phone\n"
 	for _, test := range []struct {
 		name   string
 		change func(path string) error
@@ -34,12 +34,15 @@ func TestChange(t *testing.T) {
 		{"add a device", func(p string) error { return Add(p, login("alice", "phone")) }, "device=phone\n", "device=phone\nalice:" + hashB + ":device=phone\n", nil},
 		{"add what is there", func(p string) error { return Add(p, login("bob", "")) }, "", "", ErrExists},
 		{"add what is there, damaged", func(p string) error { return Add(p, login("dave", "phone")) }, "", "", ErrExists},
-		{"set", func(p string) error { return SetHash(p, "bob", "", []byte(hashB)) }, "Bob:" + hashA, "Bob:" + hashB, nil},
-		{"set of a device", func(p string) error { return SetHash(p, "alice", "laptop", []byte(hashB)) }, hashA + ":device=laptop", hashB + ":device=laptop", nil},
-		{"set of a damaged hash", func(p string) error { return SetHash(p, "carol", "", []byte(hashB)) }, "carol:$apr1$x", "carol:" + hashB, nil},
-		{"set of a device's damaged hash", func(p string) error { return SetHash(p, "dave", "phone", []byte(hashB)) }, "dave:$apr1$x", "dave:" + hashB, nil},
-		{"set of nobody", func(p string) error { return SetHash(p, "eve", "", []byte(hashB)) }, "", "", ErrNotFound},
-		{"set of no device", func(p string) error { return SetHash(p, "bob", "phone", []byte(hashB)) }, "", "", ErrNotFound},
+		{"set", func(p string) error { return SetHash(p, "bob", "", []byte(hashB), "") }, "Bob:" + hashA, "Bob:" + hashB, nil},
+		{"set of a device", func(p string) error { return SetHash(p, "alice", "laptop", []byte(hashB), "") }, hashA + ":device=laptop", hashB + ":device=laptop", nil},
+		{"set of a damaged hash", func(p string) error { return SetHash(p, "carol", "", []byte(hashB), "") }, "carol:$apr1$x", "carol:" + hashB, nil},
+		{"set of a device's damaged hash", func(p string) error { return SetHash(p, "dave", "phone", []byte(hashB), "") }, "dave:$apr1$x", "dave:" + hashB, nil},
+		{"set of a secret with a tag", func(p string) error { return SetHash(p, "alice", "laptop", []byte(hashB), "xyz789") }, hashA + ":device=laptop", hashB + ":device=laptop tag=xyz789", nil},
+		{"set of one without", func(p string) error { return SetHash(p, "erin", "", []byte(hashB), "") }, hashA + ":tag=abc234 class=bulk", hashB + ":class=bulk", nil},
+		{"set of a secret with another tag", func(p string) error { return SetHash(p, "erin", "", []byte(hashB), "xyz789") }, hashA + ":tag=abc234 class=bulk", hashB + ":class=bulk tag=xyz789", nil},
+		{"set of nobody", func(p string) error { return SetHash(p, "eve", "", []byte(hashB), "") }, "", "", ErrNotFound},
+		{"set of no device", func(p string) error { return SetHash(p, "bob", "phone", []byte(hashB), "") }, "", "", ErrNotFound},
 		{"remove a device", func(p string) error { return Remove(p, "alice", "laptop") }, "alice:" + hashA + ":device=laptop\n", "", nil},
 		{"remove all", func(p string) error { return Remove(p, "alice", "") }, "alice:" + hashA + "\nalice:" + hashA + ":device=laptop\n", "", nil},
 		{"remove nobody", func(p string) error { return Remove(p, "eve", "") }, "", "", ErrNotFound},
@@ -67,7 +70,7 @@ func TestChange(t *testing.T) {
 func TestSetHashOfDamagedAttributes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")
 	write(t, path, "# x\nalice:"+hashA+":quota=5\n")
-	if err := SetHash(path, "alice", "", []byte(hashB)); err == nil || !strings.Contains(err.Error(), "line 2") {
+	if err := SetHash(path, "alice", "", []byte(hashB), ""); err == nil || !strings.Contains(err.Error(), "line 2") {
 		t.Errorf("got %v, want a fault in line 2", err)
 	}
 }
@@ -79,7 +82,7 @@ func TestAddRefuses(t *testing.T) {
 	class.Class = "no such\nroot:x"
 	for _, l := range []auth.Login{
 		login("#alice", ""), login("a:b", ""), login("al ice", ""), login("Alice", ""), login("alice\nbob", ""),
-		login("alice", "my laptop"), login("alice", "", "no sender"), login("alice", "", "a@b\nroot:x"), class, {Account: auth.Account{Name: "alice"}, Hash: []byte("x")},
+		login("alice", "my laptop"), login("alice", "pc sender=*"), login("alice", "", "a@b sender=*"), login("alice", "", "no sender"), login("alice", "", "a@b\nroot:x"), class, {Account: auth.Account{Name: "alice"}, Hash: []byte("x")},
 	} {
 		if err := Add(path, l); err == nil {
 			t.Errorf("%+v was added: %q", l, content(t, path))
@@ -101,7 +104,7 @@ func TestConcurrentChanges(t *testing.T) {
 		for _, change := range []func() error{
 			func() error { return Add(path, login(fmt.Sprint("new", i), "")) },
 			func() error { return Remove(path, fmt.Sprint("old", i), "") },
-			func() error { return SetHash(path, fmt.Sprint("changed", i), "", []byte(hashA)) },
+			func() error { return SetHash(path, fmt.Sprint("changed", i), "", []byte(hashA), "") },
 		} {
 			wg.Go(func() {
 				if err := change(); err != nil {
@@ -139,7 +142,7 @@ func TestModeAndOwner(t *testing.T) {
 	if err := errors.Join(os.Chown(path, -1, owner), os.Chmod(path, 0o640), os.Symlink("users", link)); err != nil {
 		t.Fatal(err)
 	}
-	if err := SetHash(link, "alice", "", []byte(hashA)); err != nil {
+	if err := SetHash(link, "alice", "", []byte(hashA), ""); err != nil {
 		t.Fatal(err)
 	}
 	st, err := os.Lstat(path)

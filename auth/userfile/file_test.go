@@ -2,6 +2,7 @@ package userfile
 
 import (
 	"bytes"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rs/zerolog"
 
 	"github.com/seed-1397b510/smarthost/auth"
@@ -87,6 +89,9 @@ func TestDamagedLines(t *testing.T) {
 		{"alice:" + hashA + ":sender=alice", `"alice" is not a sender`},
 		{"alice:" + hashA + ":class=Bulk", `"Bulk" is not the name of a class`},
 		{"alice:" + hashA + ":device=", `"" is not the name of a device`},
+		{"alice:" + hashA + ":expires=tomorrow", `"tomorrow" is not a date of expiry`},
+		{"alice:" + hashA + ":network=home", `"home" is not a network`},
+		{"alice:" + hashA + ":tag=abc10l", `"abc10l" is not the tag of a secret`},
 		{"ok:" + hashB, "has this device already"},
 	} {
 		path := filepath.Join(t.TempDir(), "users")
@@ -277,7 +282,9 @@ func TestReload(t *testing.T) {
 
 // FuzzParseLine: what is read is what would be written, and no error shows the hash.
 func FuzzParseLine(f *testing.F) {
-	for _, s := range []string{"alice:" + hashA, "A@b:" + hashB + ":device=x class=y sender=*@b sender=a@b", "a:b", "", "#", "a:" + hashA + ":x=" + hashA} {
+	for _, s := range []string{"alice:" + hashA, "A@b:" + hashB + ":device=x class=y sender=*@b sender=a@b",
+		"a:" + hashB + ":device=x expires=2027-01-31 network=192.0.2.1/24 network=2001:db8::1 tag=abc234", "a:" + hashB + ":expires=2027-01-31T12:00:00.25+01:00",
+		"a:b", "", "#", "a:" + hashA + ":x=" + hashA} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
@@ -292,7 +299,7 @@ func FuzzParseLine(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q is written as %q: %v", line, format(l), err)
 		}
-		if diff := cmp.Diff(l, back); diff != "" {
+		if diff := cmp.Diff(l, back, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 			t.Errorf("%q (-read +written and read):\n%s", line, diff)
 		}
 	})

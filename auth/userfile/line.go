@@ -35,7 +35,7 @@ func parseLine(line string) (auth.Login, error) {
 		return auth.Login{}, errors.New("has a second password hash among its attributes; a device has a line of its own")
 	}
 	for _, word := range strings.Fields(attributes) {
-		if err := setAttribute(&l.Account, word); err != nil {
+		if err := setAttribute(&l, word); err != nil {
 			return auth.Login{}, err
 		}
 	}
@@ -62,31 +62,52 @@ func checkHash(hash string) error {
 	return nil
 }
 
-func setAttribute(a *auth.Account, word string) error {
+const attributes = "sender=, class=, device=, expires=, network= and tag="
+
+func setAttribute(l *auth.Login, word string) (err error) {
 	key, value, ok := strings.Cut(word, "=")
 	if !ok {
-		return fmt.Errorf("%q is no attribute; there are sender=, class= and device=", word)
+		return fmt.Errorf("%q is no attribute; there are %s", word, attributes)
 	}
 	switch key {
 	case "sender":
 		if err := CheckSender(value); err != nil {
 			return err
 		}
-		a.Senders = append(a.Senders, value)
+		l.Senders = append(l.Senders, value)
 	case "class":
 		if !className.MatchString(value) {
 			return fmt.Errorf("%q is not the name of a class: lower case letters, digits, - and _", value)
 		}
-		a.Class = value
+		l.Class = value
 	case "device":
 		if !deviceName.MatchString(value) {
-			return fmt.Errorf("%q is not the name of a device: letters, digits, dot, - and _", value)
+			return errDevice(value)
 		}
-		a.Device = value
+		l.Device = value
+	case "expires":
+		if l.Expires, err = ParseExpiry(value); err != nil {
+			return err
+		}
+	case "network":
+		network, err := ParseNetwork(value)
+		if err != nil {
+			return err
+		}
+		l.Networks = append(l.Networks, network)
+	case "tag":
+		if auth.Tag(value+"-") != value {
+			return fmt.Errorf("%q is not the tag of a secret: the six signs before the first dash of a generated one", value)
+		}
+		l.Tag = value
 	default:
-		return fmt.Errorf("there is no attribute %q; there are sender=, class= and device=", key)
+		return fmt.Errorf("there is no attribute %q; there are %s", key, attributes)
 	}
 	return nil
+}
+
+func errDevice(name string) error {
+	return fmt.Errorf("%q is not the name of a device: at most 64 letters, digits, dots, - and _, and a letter or digit first", name)
 }
 
 // CheckSender tells what is wrong with a pattern of addresses: "a@b", "*@b", "a+*@b" or "*".
@@ -114,6 +135,15 @@ func format(l auth.Login) string {
 	}
 	for _, s := range l.Senders {
 		words = append(words, "sender="+s)
+	}
+	if !l.Expires.IsZero() {
+		words = append(words, "expires="+FormatExpiry(l.Expires))
+	}
+	for _, n := range l.Networks {
+		words = append(words, "network="+formatNetwork(n))
+	}
+	if l.Tag != "" {
+		words = append(words, "tag="+l.Tag)
 	}
 	if len(words) > 0 {
 		line += ":" + strings.Join(words, " ")

@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"github.com/seed-1397b510/smarthost/auth"
-	"github.com/seed-1397b510/smarthost/auth/userfile"
 )
 
 // firstAccount is the name of the account that the first start makes if there is no accounts file.
@@ -33,13 +32,7 @@ func makeFirstAccount(c *Config) (secret string, err error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	secret = auth.NewSecret()
-	hash, err := auth.HashPassword([]byte(secret), true)
-	if err != nil {
-		return "", err
-	}
-	err = userfile.Add(c.userFile(), auth.Login{Account: auth.Account{Name: firstAccount, Senders: []string{"*"}}, Hash: hash})
-	return secret, err
+	return addLogin(c, auth.Login{Account: auth.Account{Name: firstAccount, Senders: []string{"*"}}})
 }
 
 // tell writes the screen: what was done, what is missing for real use, and two commands that work at once.

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -109,34 +107,26 @@ func userCommand(env *environment, args []string) error {
 }
 
 func userAdd(env *environment, c *Config, name string, f *userFlags) error {
-	if _, ok := c.Limits[f.class]; f.class != "" && !ok {
-		return usageError(fmt.Sprintf("user add: the config has no class of limits %q; it has %s", f.class, strings.Join(slices.Sorted(maps.Keys(c.Limits)), ", ")))
-	}
-	secret, hash, err := newPassword(env, f)
+	hash, err := readPassword(env, f.passwordStdin)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(c.userFile()), 0o700); err != nil {
+	l := auth.Login{Account: auth.Account{Name: name, Device: f.device, Class: f.class, Senders: f.senders}, Hash: hash}
+	secret, err := addLogin(c, l)
+	if err != nil {
 		return err
 	}
-	account := auth.Account{Name: name, Device: f.device, Class: f.class, Senders: f.senders}
-	if err := userfile.Add(c.userFile(), auth.Login{Account: account, Hash: hash}); err != nil {
-		if errors.Is(err, userfile.ErrExists) {
-			return fmt.Errorf("%s is in %s already; smarthost user passwd %s gives it a new password, --device NAME adds a device", describe(name, f.device), c.userFile(), name)
-		}
-		return fmt.Errorf("add %s: %w", name, err)
-	}
-	fmt.Fprintf(env.Stdout, "added %s; it may send as %s\n", describe(name, f.device), sendersText(account))
+	fmt.Fprintf(env.Stdout, "added %s; it may send as %s\n", describe(name, f.device), sendersText(l.Account))
 	printSecret(env.Stdout, secret)
 	return nil
 }
 
 func userPasswd(env *environment, c *Config, name string, f *userFlags) error {
-	secret, hash, err := newPassword(env, f)
+	secret, hash, err := newPassword(env, f.passwordStdin)
 	if err != nil {
 		return err
 	}
-	err = userfile.SetHash(c.userFile(), name, f.device, hash)
+	err = userfile.SetHash(c.userFile(), name, f.device, hash, auth.Tag(secret))
 	if errors.Is(err, userfile.ErrNotFound) {
 		return whatThereIs(c, name, f.device)
 	}
@@ -257,21 +247,29 @@ func noSuchAccount(c *Config, logins map[string][]auth.Login, name string) error
 }
 
 // newPassword reads one from standard input, or makes one and returns it to be shown.
-func newPassword(env *environment, f *userFlags) (shown string, hash []byte, err error) {
-	if !f.passwordStdin {
-		shown = auth.NewSecret()
-		hash, err = auth.HashPassword([]byte(shown), true)
-		return shown, hash, err
+func newPassword(env *environment, fromStdin bool) (shown string, hash []byte, err error) {
+	if hash, err = readPassword(env, fromStdin); hash != nil || err != nil {
+		return "", hash, err
+	}
+	shown = auth.NewSecret()
+	hash, err = auth.HashPassword([]byte(shown), true)
+	return shown, hash, err
+}
+
+// readPassword reads a chosen password from standard input; nil if it is not to come from there.
+func readPassword(env *environment, fromStdin bool) (hash []byte, err error) {
+	if !fromStdin {
+		return nil, nil
 	}
 	line, err := bufio.NewReader(io.LimitReader(env.Stdin, 4096)).ReadString('\n')
 	if err != nil && err != io.EOF {
-		return "", nil, fmt.Errorf("read the password: %w", err)
+		return nil, fmt.Errorf("read the password: %w", err)
 	}
 	hash, err = auth.HashPassword([]byte(strings.TrimRight(line, "\r\n")), false)
 	if err != nil {
-		return "", nil, usageError(err.Error())
+		return nil, usageError(err.Error())
 	}
-	return "", hash, nil
+	return hash, nil
 }
 
 func printSecret(w io.Writer, secret string) {

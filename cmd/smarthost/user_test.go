@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/seed-1397b510/smarthost/auth"
 	"github.com/seed-1397b510/smarthost/auth/userfile"
 )
 
@@ -49,7 +50,10 @@ func (h *household) must(stdin string, args ...string) string {
 }
 
 // hash returns the hash that the file holds for an account's device.
-func (h *household) hash(name, device string) []byte {
+func (h *household) hash(name, device string) []byte { return h.login(name, device).Hash }
+
+// login returns what the file holds for an account's device.
+func (h *household) login(name, device string) auth.Login {
 	h.Helper()
 	logins, faults, err := userfile.Read(h.users)
 	if err != nil || len(faults) > 0 {
@@ -57,10 +61,10 @@ func (h *household) hash(name, device string) []byte {
 	}
 	for _, l := range logins[name] {
 		if l.Device == device {
-			return l.Hash
+			return l
 		}
 	}
-	return nil
+	return auth.Login{}
 }
 
 var printedPassword = regexp.MustCompile(`(?m)^password: (\S+)$`)
