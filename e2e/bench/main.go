@@ -5,7 +5,8 @@
 //	go run ./e2e/bench
 //
 // What is counted is the processor time of the whole process tree of each server; load generator and sink run in this process
-// and are not counted. Both servers relay without TLS, so that the sink's cost does not matter.
+// and are not counted. The sink offers STARTTLS, as next hops do, and both servers take it without asking for a certificate,
+// as they do with MX hosts; -next-hop-tls=false compares them with a next hop that has none.
 package main
 
 import (
@@ -29,24 +30,32 @@ type target struct {
 func main() {
 	rounds := flag.Int("rounds", 3, "rounds, the targets in turn, after one to warm up; 0 leaves out the comparison")
 	messages := flag.Int("messages", 2000, "messages of each measurement")
+	nextHopTLS := flag.Bool("next-hop-tls", true, "the next hop offers STARTTLS")
 	idle := flag.Int("idle", 10000, "idle TLS connections; 0 leaves that out")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *rounds, *messages, *idle); err != nil {
+	if err := run(ctx, *rounds, *messages, *idle, *nextHopTLS); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, rounds, messages, idle int) (err error) {
+func run(ctx context.Context, rounds, messages, idle int, nextHopTLS bool) (err error) {
 	folder, err := os.MkdirTemp("/var/tmp", "bench-") // a disk, not a tmpfs: both have to sync
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(folder)
 	os.Chmod(folder, 0o755) // Postfix' own users have to get in
-	sink, err := startSink()
+	certificate := ""
+	if nextHopTLS {
+		certificate = filepath.Join(folder, "sink.pem")
+		if err := writeCertificate(certificate); err != nil {
+			return err
+		}
+	}
+	sink, err := startSink(certificate)
 	if err != nil {
 		return err
 	}
@@ -83,7 +92,7 @@ func run(ctx context.Context, rounds, messages, idle int) (err error) {
 		}
 	}
 	if rounds > 0 {
-		t.print(os.Stdout, loads, ours.name, theirs.name)
+		t.print(os.Stdout, loads, nextHopTLS, ours.name, theirs.name)
 	}
 	if idle > 0 {
 		return measureIdle(ctx, ours, idle, os.Stdout)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
 	"strings"
@@ -9,20 +10,30 @@ import (
 	"sync/atomic"
 )
 
-// sink is the next hop: it takes everything and counts messages.
+// sink is the next hop: it offers STARTTLS, as MX hosts and relays do, takes everything and counts messages.
 type sink struct {
 	net.Listener
+	tls     *tls.Config // nil: no STARTTLS
 	count   atomic.Int64
 	arrived chan struct{} // a token after each message, for whoever waits
 	wg      sync.WaitGroup
 }
 
-func startSink() (*sink, error) {
+// startSink listens on loopback; certificate is a PEM file with key and certificate, "" offers no STARTTLS.
+func startSink(certificate string) (*sink, error) {
+	var config *tls.Config
+	if certificate != "" {
+		pair, err := tls.LoadX509KeyPair(certificate, certificate)
+		if err != nil {
+			return nil, err
+		}
+		config = &tls.Config{Certificates: []tls.Certificate{pair}, CurvePreferences: []tls.CurveID{tls.X25519}}
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{Listener: l, arrived: make(chan struct{}, 1)}
+	s := &sink{Listener: l, tls: config, arrived: make(chan struct{}, 1)}
 	s.wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -46,7 +57,7 @@ func (s *sink) wait(n int64) {
 }
 
 func (s *sink) serve(c net.Conn) {
-	defer c.Close()
+	defer func() { c.Close() }()
 	r, w := bufio.NewReaderSize(c, 64<<10), bufio.NewWriter(c)
 	io.WriteString(w, "220 sink ESMTP\r\n")
 	for {
@@ -59,7 +70,18 @@ func (s *sink) serve(c net.Conn) {
 		}
 		switch verb := strings.ToUpper(line[:min(4, len(line))]); verb {
 		case "EHLO":
-			io.WriteString(w, "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 104857600\r\n")
+			io.WriteString(w, "250-sink\r\n")
+			if _, secret := c.(*tls.Conn); s.tls != nil && !secret {
+				io.WriteString(w, "250-STARTTLS\r\n")
+			}
+			io.WriteString(w, "250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 104857600\r\n")
+		case "STAR":
+			io.WriteString(w, "220 go\r\n")
+			if w.Flush() != nil {
+				return
+			}
+			c = tls.Server(c, s.tls)
+			r, w = bufio.NewReaderSize(c, 64<<10), bufio.NewWriter(c)
 		case "DATA":
 			io.WriteString(w, "354 go\r\n")
 			if w.Flush() != nil || skipContent(r) != nil {

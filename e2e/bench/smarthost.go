@@ -54,7 +54,7 @@ messages = "10000000/1h"
 recipients = "10000000/1h"
 bytes = "1000GiB/1h"
 [forward]
-relay = "smtp://%s?tls=none"
+relay = "smtp://%s?tls=opportunistic"
 `, filepath.Join(folder, "data"), addr, next)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err

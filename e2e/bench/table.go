@@ -28,8 +28,12 @@ func median[T int64 | float64 | time.Duration](all []measurement, figure func(me
 	return v[len(v)/2]
 }
 
-func (t table) print(w io.Writer, loads []load, ours, theirs string) {
-	fmt.Fprintln(w, "Medians over the rounds; 4 KB messages, STARTTLS (X25519, P-256) and AUTH for each connection, durable, relaying included.")
+func (t table) print(w io.Writer, loads []load, nextHopTLS bool, ours, theirs string) {
+	nextHop := "to a next hop that offers STARTTLS"
+	if !nextHopTLS {
+		nextHop = "to a next hop without TLS"
+	}
+	fmt.Fprintf(w, "Medians over the rounds; 4 KB messages, STARTTLS (X25519, P-256) and AUTH for each connection, durable, relaying %s included.\n", nextHop)
 	for _, l := range loads {
 		fmt.Fprintf(w, "\n%s\n", l.name)
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
