@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/e2e/lab"
 )
 
 const clientStop = 20 * time.Second
@@ -70,14 +72,14 @@ func octets() string {
 
 func fromPython(t *testing.T) []sample {
 	files, err := filepath.Glob(pythonMails)
-	check(t, err)
+	lab.Check(t, err)
 	if len(files) < 40 {
 		t.Fatalf("%d files match %s, want the 46 and more of libpython3.11-testsuite", len(files), pythonMails)
 	}
 	var all []sample
 	for _, f := range files {
 		text, err := os.ReadFile(f)
-		check(t, err)
+		lab.Check(t, err)
 		all = append(all, sample{name: filepath.Base(f), content: text, from: "alice@client.test", parameters: " BODY=8BITMIME"})
 	}
 	return all
@@ -95,11 +97,11 @@ func crlf(content []byte) []byte {
 
 // TestCorpus: what is sent arrives octet for octet, below what was put on top (checklist 75, 79, 87, 91).
 func TestCorpus(t *testing.T) {
-	upstream := startSink(t, "127.0.0.1:2525", false)
-	s := newSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
-	s.start(t)
-	d, err := s.dial()
-	check(t, err)
+	upstream := lab.StartSink(t, "127.0.0.1:2525", false)
+	s := lab.NewSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
+	s.Start(t)
+	d, err := s.Dial()
+	lab.Check(t, err)
 	for _, m := range append(generated(), fromPython(t)...) {
 		t.Run(m.name, func(t *testing.T) {
 			content := crlf(m.content)
@@ -108,10 +110,10 @@ func TestCorpus(t *testing.T) {
 				refuse(t, s, m, content)
 				return
 			}
-			_, err := d.send(m.from, "bob@dest.test", m.parameters, content, "250 2.0.0")
-			check(t, err)
-			got := upstream.wait(t, 1, time.Minute)[0]
-			upstream.take()
+			_, err := d.Send(m.from, "bob@dest.test", m.parameters, content, "250 2.0.0")
+			lab.Check(t, err)
+			got := upstream.Wait(t, 1, time.Minute)[0]
+			upstream.Take()
 			if got.From != m.from {
 				t.Errorf("sender %q arrived as %q", m.from, got.From)
 			}
@@ -130,12 +132,12 @@ func TestCorpus(t *testing.T) {
 }
 
 // refuse sends what holds bare CR or LF and wants 550 5.6.0 (RFC 5321 §2.3.8).
-func refuse(t *testing.T, s *smarthost, m sample, content []byte) {
+func refuse(t *testing.T, s *lab.Smarthost, m sample, content []byte) {
 	t.Helper()
-	d, err := s.dial()
-	check(t, err)
+	d, err := s.Dial()
+	lab.Check(t, err)
 	defer d.Close()
-	if _, err := d.send(m.from, "bob@dest.test", m.parameters, content, "550 5.6.0"); err != nil {
+	if _, err := d.Send(m.from, "bob@dest.test", m.parameters, content, "550 5.6.0"); err != nil {
 		t.Errorf("%s: %v", m.name, err)
 	}
 }
@@ -152,7 +154,7 @@ func compare(t *testing.T, got, sent []byte) {
 		t.Errorf("differs %d octets before the end: got …%.200q, sent …%.200q", i, got[max(0, len(got)-i-80):], sent[max(0, len(sent)-i-80):])
 		return
 	}
-	for rest := got[:len(got)-len(sent)]; len(rest) > 0; rest = afterField(rest) {
+	for rest := got[:len(got)-len(sent)]; len(rest) > 0; rest = lab.AfterField(rest) {
 		if string(rest) == "\r\n" && !beginsWithField(sent) {
 			break // a body without a header has to be kept apart from what was put on top
 		}
@@ -171,7 +173,7 @@ func compare(t *testing.T, got, sent []byte) {
 func withoutBcc(content []byte) []byte {
 	var kept []byte
 	for rest := content; len(rest) > 0 && !bytes.HasPrefix(rest, []byte("\r\n")); {
-		after := afterField(rest)
+		after := lab.AfterField(rest)
 		if len(rest) < 4 || !strings.EqualFold(string(rest[:4]), "Bcc:") {
 			kept = append(kept, rest[:len(rest)-len(after)]...)
 		}
@@ -185,21 +187,21 @@ func withoutBcc(content []byte) []byte {
 
 // TestCorpusByPostfix sends the generated mails on to Postfix and reads them in its Maildir.
 func TestCorpusByPostfix(t *testing.T) {
-	ca := newAuthority(t)
-	startDNS(t, postfixNames...)
-	p := startPostfix(t, ca)
-	s := newSmarthost(t, "allow_loopback = true")
-	s.start(t)
-	d, err := s.dial()
-	check(t, err)
+	ca := lab.NewAuthority(t)
+	lab.StartDNS(t, "127.0.0.1", lab.PostfixNames...)
+	p := lab.StartPostfix(t, ca)
+	s := lab.NewSmarthost(t, "allow_loopback = true")
+	s.Start(t)
+	d, err := s.Dial()
+	lab.Check(t, err)
 	for _, m := range generated() {
 		if m.from == "jürgen@dömäin.test" {
 			m.from = "jürgen@client.test"
 		}
 		t.Run(m.name, func(t *testing.T) {
-			_, err := d.send(m.from, "bob@dest.test", m.parameters, m.content, "250 2.0.0")
-			check(t, err)
-			got := p.mailbox(t, 1)[0]
+			_, err := d.Send(m.from, "bob@dest.test", m.parameters, m.content, "250 2.0.0")
+			lab.Check(t, err)
+			got := p.Mailbox(t, 1)[0]
 			want := m.content
 			if !bytes.HasSuffix(want, []byte("\r\n")) {
 				want = append(bytes.Clone(want), "\r\n"...)

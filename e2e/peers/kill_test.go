@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/e2e/lab"
 )
 
 const (
@@ -22,9 +24,9 @@ const (
 // TestKill ends the process with kill -9 again and again while 64 clients send: what was acknowledged arrives, nothing arrives
 // torn, and a second copy has a kill after the first one's 250 as its reason (checklist 76, 80).
 func TestKill(t *testing.T) {
-	upstream := startSink(t, "127.0.0.1:2525", false)
-	s := newSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
-	s.start(t)
+	upstream := lab.StartSink(t, "127.0.0.1:2525", false)
+	s := lab.NewSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
+	s.Start(t)
 	var acknowledged sync.Map
 	var number atomic.Int64
 	stop := make(chan struct{})
@@ -32,7 +34,7 @@ func TestKill(t *testing.T) {
 	for range senders {
 		wg.Go(func() {
 			for !ended(stop) {
-				s.sendUntilCut(&number, &acknowledged, stop)
+				sendUntilCut(s, &number, &acknowledged, stop)
 			}
 		})
 	}
@@ -40,8 +42,8 @@ func TestKill(t *testing.T) {
 	for range kills {
 		<-time.After(time.Duration(20+rand.IntN(400)) * time.Millisecond)
 		begin := time.Now()
-		s.kill()
-		s.start(t)
+		s.Kill()
+		s.Start(t)
 		killed = append(killed, outage{begin, time.Now()})
 	}
 	close(stop)
@@ -49,10 +51,8 @@ func TestKill(t *testing.T) {
 	count := 0
 	acknowledged.Range(func(id, _ any) bool { count++; return true })
 	arrived := func() (n int) {
-		upstream.mu.Lock()
-		defer upstream.mu.Unlock()
 		seen := map[string]bool{}
-		for _, m := range upstream.mails {
+		for _, m := range upstream.Peek() {
 			seen[messageID(m.Content)] = true
 		}
 		acknowledged.Range(func(id, _ any) bool {
@@ -63,9 +63,9 @@ func TestKill(t *testing.T) {
 		})
 		return n
 	}
-	await(t, "every acknowledged mail at the sink", 3*time.Minute, func() bool { return arrived() == count })
-	await(t, "an empty queue", time.Minute, func() bool { out, err := s.command("queue", "--json").Output(); return err == nil && noMail(out) })
-	judge(t, upstream.take(), killed, count)
+	lab.Await(t, "every acknowledged mail at the sink", 3*time.Minute, func() bool { return arrived() == count })
+	lab.Await(t, "an empty queue", time.Minute, func() bool { out, err := s.Command("queue", "--json").Output(); return err == nil && noMail(out) })
+	judge(t, upstream.Take(), killed, count)
 }
 
 // noMail tells whether the queue's listing as JSON is empty.
@@ -79,7 +79,7 @@ func noMail(listing []byte) bool {
 type outage struct{ begin, end time.Time }
 
 // judge looks for torn mails, and for copies that no kill explains.
-func judge(t *testing.T, mails []mail, killed []outage, acknowledged int) {
+func judge(t *testing.T, mails []lab.Mail, killed []outage, acknowledged int) {
 	t.Helper()
 	copies, torn, unexplained := 0, 0, 0
 	first := map[string]time.Time{}
@@ -112,8 +112,8 @@ func judge(t *testing.T, mails []mail, killed []outage, acknowledged int) {
 }
 
 // sendUntilCut sends mails over one connection until it is cut.
-func (s *smarthost) sendUntilCut(number *atomic.Int64, acknowledged *sync.Map, stop chan struct{}) {
-	d, err := s.dial()
+func sendUntilCut(s *lab.Smarthost, number *atomic.Int64, acknowledged *sync.Map, stop chan struct{}) {
+	d, err := s.Dial()
 	if err != nil {
 		select {
 		case <-stop:
@@ -124,7 +124,7 @@ func (s *smarthost) sendUntilCut(number *atomic.Int64, acknowledged *sync.Map, s
 	defer d.Close()
 	for !ended(stop) {
 		id := fmt.Sprintf("%d@kill.test", number.Add(1))
-		if _, err := d.send("alice@client.test", "bob@dest.test", "", hashed(id), "250 2.0.0"); err != nil {
+		if _, err := d.Send("alice@client.test", "bob@dest.test", "", hashed(id), "250 2.0.0"); err != nil {
 			return
 		}
 		acknowledged.Store(id, nil)

@@ -14,25 +14,27 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/e2e/lab"
 )
 
 // TestLargeMailIsStreamed: a mail of 50 MiB costs the process less than 10 MiB of memory.
 func TestLargeMailIsStreamed(t *testing.T) {
-	upstream := startSink(t, "127.0.0.1:2525", false)
-	s := newSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
-	s.start(t)
-	d, err := s.dial()
-	check(t, err)
-	_, err = d.send("alice@client.test", "bob@dest.test", "", hashed("warm@up.test"), "250 2.0.0")
-	check(t, err)
-	upstream.wait(t, 1, 10*time.Second)
-	upstream.take()
-	before := s.memory(t, "VmHWM")
+	upstream := lab.StartSink(t, "127.0.0.1:2525", false)
+	s := lab.NewSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
+	s.Start(t)
+	d, err := s.Dial()
+	lab.Check(t, err)
+	_, err = d.Send("alice@client.test", "bob@dest.test", "", hashed("warm@up.test"), "250 2.0.0")
+	lab.Check(t, err)
+	upstream.Wait(t, 1, 10*time.Second)
+	upstream.Take()
+	before := s.Memory(t, "VmHWM")
 	large := fmt.Appendf(nil, header+"%s", "large", strings.Repeat(strings.Repeat("m", 98)+"\r\n", 50<<20/100))
-	_, err = d.send("alice@client.test", "bob@dest.test", "", large, "250 2.0.0")
-	check(t, err)
-	upstream.wait(t, 1, time.Minute)
-	grown := s.memory(t, "VmHWM") - before
+	_, err = d.Send("alice@client.test", "bob@dest.test", "", large, "250 2.0.0")
+	lab.Check(t, err)
+	upstream.Wait(t, 1, time.Minute)
+	grown := s.Memory(t, "VmHWM") - before
 	t.Logf("a mail of 50 MiB: %d KiB more than the %d KiB before", grown, before)
 	if grown > 10<<10 {
 		t.Errorf("grew by %d KiB, want 10240 at most", grown)
@@ -48,20 +50,20 @@ const (
 // TestIdleConnections keeps 10,000 connections open that have logged in, and measures what a new one waits for its greeting.
 func TestIdleConnections(t *testing.T) {
 	var limit syscall.Rlimit
-	check(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	lab.Check(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	limit.Cur, limit.Max = max(limit.Cur, idle+3000), max(limit.Max, idle+3000)
-	check(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)) // the server inherits it
-	s := newSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
-	s.start(t)
-	before := s.memory(t, "VmRSS")
-	conns, err := s.hold(idle)
+	lab.Check(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)) // the server inherits it
+	s := lab.NewSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
+	s.Start(t)
+	before := s.Memory(t, "VmRSS")
+	conns, err := hold(s, idle)
 	defer func() {
 		for _, c := range conns {
 			c.Close()
 		}
 	}()
-	check(t, err)
-	rss := s.memory(t, "VmRSS")
+	lab.Check(t, err)
+	rss := s.Memory(t, "VmRSS")
 	t.Logf("%d idle TLS connections: RSS %d MiB (before: %d MiB)", len(conns), rss>>10, before>>10)
 	if rss > 350<<10 {
 		t.Errorf("RSS %d KiB, want 350 MiB at most", rss)
@@ -75,14 +77,14 @@ func TestIdleConnections(t *testing.T) {
 }
 
 // hold opens n connections in TLS, from several addresses of loopback.
-func (s *smarthost) hold(n int) (conns []net.Conn, failed error) {
+func hold(s *lab.Smarthost, n int) (conns []net.Conn, failed error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	numbers := make(chan int)
 	for range 16 {
 		wg.Go(func() {
 			for i := range numbers {
-				d, err := s.dialTLS(net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/perSource))}})
+				d, err := s.DialTLS(net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/perSource))}})
 				mu.Lock()
 				if err != nil {
 					failed = errors.Join(failed, err)

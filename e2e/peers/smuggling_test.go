@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/e2e/lab"
 )
 
 // ends are octets that some servers take for the end of the content. Only CRLF.CRLF is it (RFC 5321 §4.1.1.4).
@@ -23,9 +25,9 @@ const inner = "MAIL FROM:<smuggled@client.test>\r\nRCPT TO:<victim@dest.test>\r\
 // TestSmuggling sends each of them with a second mail behind it, by DATA and by BDAT, to a next hop that takes every one of them
 // for the end: at most one mail arrives, and never the inner one (checklist 14, 75, 77, 82).
 func TestSmuggling(t *testing.T) {
-	upstream := startSink(t, "127.0.0.1:2525", true)
-	s := newSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
-	s.start(t)
+	upstream := lab.StartSink(t, "127.0.0.1:2525", true)
+	s := lab.NewSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
+	s.Start(t)
 	taken := 0
 	for _, end := range append(ends, "\r\n.\r\n") {
 		for _, verb := range []string{"DATA", "BDAT"} {
@@ -34,20 +36,20 @@ func TestSmuggling(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s %q", verb, end), func(t *testing.T) {
 				reply := smuggle(t, s, verb, end)
-				mails := upstream.take()
+				mails := upstream.Take()
 				if strings.HasPrefix(reply, "250") {
 					taken++
-					mails = append(mails, upstream.wait(t, 1-len(mails), 10*time.Second)...)
-					upstream.take()
+					mails = append(mails, upstream.Wait(t, 1-len(mails), 10*time.Second)...)
+					upstream.Take()
 				}
 				// A mail sent afterwards over the same way has to be the only one beside it.
-				d, err := s.dial()
-				check(t, err)
+				d, err := s.Dial()
+				lab.Check(t, err)
 				defer d.Close()
-				_, err = d.send("marker@client.test", "bob@dest.test", "", hashed(fmt.Sprintf("marker-%d@client.test", rand.Uint64())), "250 2.0.0")
-				check(t, err)
-				mails = append(mails, upstream.wait(t, 1, 10*time.Second)...)
-				upstream.take()
+				_, err = d.Send("marker@client.test", "bob@dest.test", "", hashed(fmt.Sprintf("marker-%d@client.test", rand.Uint64())), "250 2.0.0")
+				lab.Check(t, err)
+				mails = append(mails, upstream.Wait(t, 1, 10*time.Second)...)
+				upstream.Take()
 				for _, m := range mails {
 					if m.From == "smuggled@client.test" {
 						t.Errorf("smuggled: %q", m.Content)
@@ -56,50 +58,43 @@ func TestSmuggling(t *testing.T) {
 			})
 		}
 	}
-	if n := count(upstream.heard(), "MAIL FROM:<smuggled@"); n > 0 {
+	if n := count(upstream.Heard(), "MAIL FROM:<smuggled@"); n > 0 {
 		t.Errorf("the next hop heard the inner MAIL %d times", n)
 	}
 	t.Logf("%d variants, %d taken as content, the others refused", 2*len(ends)+1, taken)
 }
 
 // smuggle sends one mail with an inner one and returns the reply to it.
-func smuggle(t *testing.T, s *smarthost, verb, end string) string {
+func smuggle(t *testing.T, s *lab.Smarthost, verb, end string) string {
 	t.Helper()
-	d, err := s.dial()
-	check(t, err)
+	d, err := s.Dial()
+	lab.Check(t, err)
 	defer d.Close()
 	d.SetDeadline(time.Now().Add(10 * time.Second))
 	content := fmt.Sprintf(header, fmt.Sprintf("outer-%d", rand.Uint64())) + "text" + end + inner
 	for _, line := range []string{"MAIL FROM:<alice@client.test> BODY=8BITMIME", "RCPT TO:<bob@dest.test>"} {
-		_, err = d.say(line, "250")
-		check(t, err)
+		_, err = d.Say(line, "250")
+		lab.Check(t, err)
 	}
 	if verb == "DATA" {
-		_, err = d.say("DATA", "354")
-		check(t, err)
+		_, err = d.Say("DATA", "354")
+		lab.Check(t, err)
 		_, err = io.WriteString(d, content+"\r\n.\r\n")
 	} else {
 		_, err = io.WriteString(d, fmt.Sprintf("BDAT %d LAST\r\n%s", len(content), content))
 	}
-	check(t, err)
-	reply, err := d.reply("")
-	check(t, err)
+	lab.Check(t, err)
+	reply, err := d.Reply("")
+	lab.Check(t, err)
 	if !strings.HasPrefix(reply, "250 2.") && !strings.HasPrefix(reply, "55") {
 		t.Errorf("got %q, want 250 or 55x", reply)
 	}
 	io.WriteString(d, "NOOP\r\n")
-	rest, _ := io.ReadAll(io.LimitReader(d.r, 4)) // of NOOP, or of an end
+	rest, _ := io.ReadAll(io.LimitReader(d.R, 4)) // of NOOP, or of an end
 	if len(rest) == 4 && string(rest) != "250 " && string(rest) != "421 " {
 		t.Errorf("after the reply %q came %q: content was taken for commands", reply, rest)
 	}
 	return reply
-}
-
-// heard is every command that the sink has been sent.
-func (s *sink) heard() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]string(nil), s.commands...)
 }
 
 func count(lines []string, prefix string) (n int) {

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package peers
+package lab
 
 import (
 	"bufio"
@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// A mail is what a sink has taken.
-type mail struct {
+// A Mail is what a sink has taken.
+type Mail struct {
 	From, Args string
 	To         []string
 	Content    []byte    // as received, dots unstuffed
@@ -22,23 +22,23 @@ type mail struct {
 }
 
 // A sink is the next hop: it takes everything and keeps every octet.
-type sink struct {
+type Sink struct {
 	Addr string
 
-	lenient bool          // bare LF, bare CR and a dot between them end lines and content, as with careless servers
-	slow    chan struct{} // nil, or content is answered only when it is closed
+	lenient bool // bare LF, bare CR and a dot between them end lines and content, as with careless servers
 
 	mu       sync.Mutex
 	changed  *sync.Cond
-	mails    []mail
+	mails    []Mail
 	commands []string
 }
 
-func startSink(t *testing.T, addr string, lenient bool) *sink {
+// StartSink listens until the test ends.
+func StartSink(t *testing.T, addr string, lenient bool) *Sink {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
-	check(t, err)
-	s := &sink{Addr: l.Addr().String(), lenient: lenient}
+	Check(t, err)
+	s := &Sink{Addr: l.Addr().String(), lenient: lenient}
 	s.changed = sync.NewCond(&s.mu)
 	var wg sync.WaitGroup
 	var conns sync.Map
@@ -64,8 +64,8 @@ func startSink(t *testing.T, addr string, lenient bool) *sink {
 	return s
 }
 
-// wait returns all mails once there are n, or fails the test.
-func (s *sink) wait(t *testing.T, n int, limit time.Duration) []mail {
+// Wait returns all mails once there are n, or fails the test.
+func (s *Sink) Wait(t *testing.T, n int, limit time.Duration) []Mail {
 	t.Helper()
 	late := false
 	timer := time.AfterFunc(limit, func() {
@@ -83,11 +83,11 @@ func (s *sink) wait(t *testing.T, n int, limit time.Duration) []mail {
 	if len(s.mails) < n {
 		t.Fatalf("%d mails arrived within %v, want %d", len(s.mails), limit, n)
 	}
-	return append([]mail(nil), s.mails...)
+	return append([]Mail(nil), s.mails...)
 }
 
-// take returns the mails and forgets them.
-func (s *sink) take() []mail {
+// Take returns the mails and forgets them.
+func (s *Sink) Take() []Mail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := s.mails
@@ -95,11 +95,25 @@ func (s *sink) take() []mail {
 	return all
 }
 
-func (s *sink) serve(c net.Conn) {
+// Peek returns the mails and keeps them.
+func (s *Sink) Peek() []Mail {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Mail(nil), s.mails...)
+}
+
+// Heard is every command that the sink has been sent.
+func (s *Sink) Heard() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.commands...)
+}
+
+func (s *Sink) serve(c net.Conn) {
 	r := bufio.NewReaderSize(c, 64<<10)
 	say := func(line string) bool { _, err := io.WriteString(c, line+"\r\n"); return err == nil }
 	say("220 sink ESMTP")
-	var m mail
+	var m Mail
 	for {
 		raw, err := s.line(r)
 		if err != nil {
@@ -113,7 +127,7 @@ func (s *sink) serve(c net.Conn) {
 		case "EHLO":
 			say("250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 209715200")
 		case "MAIL":
-			m = mail{}
+			m = Mail{}
 			m.From, m.Args = path(line)
 			say("250 2.1.0 ok")
 		case "RCPT":
@@ -125,9 +139,6 @@ func (s *sink) serve(c net.Conn) {
 			if m.Content, err = s.content(r); err != nil {
 				return
 			}
-			if s.slow != nil {
-				<-s.slow
-			}
 			m.At = time.Now()
 			s.mu.Lock()
 			s.mails = append(s.mails, m)
@@ -136,7 +147,7 @@ func (s *sink) serve(c net.Conn) {
 			if !say("250 2.0.0 taken") {
 				return
 			}
-			m = mail{}
+			m = Mail{}
 		case "QUIT":
 			say("221 2.0.0 bye")
 			return
@@ -147,7 +158,7 @@ func (s *sink) serve(c net.Conn) {
 }
 
 // line reads up to and with the line end that this sink knows.
-func (s *sink) line(r *bufio.Reader) ([]byte, error) {
+func (s *Sink) line(r *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {
 		b, err := r.ReadByte()
@@ -166,7 +177,7 @@ func (s *sink) line(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-func (s *sink) content(r *bufio.Reader) ([]byte, error) {
+func (s *Sink) content(r *bufio.Reader) ([]byte, error) {
 	var all bytes.Buffer
 	for {
 		line, err := s.line(r)

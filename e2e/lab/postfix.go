@@ -1,17 +1,14 @@
 //go:build e2e
 
-package peers
+package lab
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -24,44 +21,46 @@ const (
 
 // A postfix is Debian's Postfix in a folder of its own: on port 25 for everyone, on port 587 with STARTTLS and a login
 // against Dovecot. Mail for dest.test goes into one Maildir, whatever the local part.
-type postfix struct {
+type Postfix struct {
 	folder string
 }
 
-var postfixNames = []string{
+// PostfixNames are the records under which it is found.
+var PostfixNames = []string{
 	"dest.test. 60 IN MX 10 mx.dest.test.",
 	"mx.dest.test. 60 IN A 127.0.0.1",
 	"relay.test. 60 IN A 127.0.0.1",
 }
 
-func startPostfix(t *testing.T, ca *authority) *postfix {
+// StartPostfix runs until the test ends.
+func StartPostfix(t *testing.T, ca *Authority) *Postfix {
 	t.Helper()
-	folder, err := os.MkdirTemp(os.Getenv(inside), "postfix-")
-	check(t, err)
-	p := &postfix{folder: folder}
-	check(t, os.Chmod(folder, 0o755))
+	folder, err := os.MkdirTemp(Folder(), "postfix-")
+	Check(t, err)
+	p := &Postfix{folder: folder}
+	Check(t, os.Chmod(folder, 0o755))
 	for _, d := range []string{"etc", "queue", "queue/private", "data", "mail", "dovecot"} {
-		check(t, os.Mkdir(filepath.Join(folder, d), 0o755))
+		Check(t, os.Mkdir(filepath.Join(folder, d), 0o755))
 	}
-	command(t, "chown", "postfix", filepath.Join(folder, "data"), filepath.Join(folder, "queue", "private"))
-	check(t, os.Chown(filepath.Join(folder, "mail"), mailboxUser, mailboxUser))
-	certificate, key := ca.issue(t, filepath.Join(folder, "etc"), "mx.dest.test", "relay.test")
+	Command(t, "chown", "postfix", filepath.Join(folder, "data"), filepath.Join(folder, "queue", "private"))
+	Check(t, os.Chown(filepath.Join(folder, "mail"), mailboxUser, mailboxUser))
+	certificate, key := ca.Issue(t, filepath.Join(folder, "etc"), "mx.dest.test", "relay.test")
 	chain, err := os.ReadFile(key)
-	check(t, err)
+	Check(t, err)
 	text, err := os.ReadFile(certificate)
-	check(t, err)
-	check(t, os.WriteFile(filepath.Join(folder, "etc", "chain.pem"), append(chain, text...), 0o600))
+	Check(t, err)
+	Check(t, os.WriteFile(filepath.Join(folder, "etc", "chain.pem"), append(chain, text...), 0o600))
 	p.startDovecot(t)
 	p.startMaster(t)
 	return p
 }
 
-func (p *postfix) startDovecot(t *testing.T) {
+func (p *Postfix) startDovecot(t *testing.T) {
 	t.Helper()
 	base := filepath.Join(p.folder, "dovecot")
-	check(t, os.WriteFile(filepath.Join(base, "users"), []byte(relayUser+":{PLAIN}"+relayPassword+"\n"), 0o644))
+	Check(t, os.WriteFile(filepath.Join(base, "users"), []byte(relayUser+":{PLAIN}"+relayPassword+"\n"), 0o644))
 	config := filepath.Join(base, "dovecot.conf")
-	check(t, os.WriteFile(config, fmt.Appendf(nil, `protocols =
+	Check(t, os.WriteFile(config, fmt.Appendf(nil, `protocols =
 base_dir = %[1]s/run
 log_path = %[1]s/log
 ssl = no
@@ -80,17 +79,17 @@ service anvil {
   chroot =
 }
 `, base, p.folder), 0o644))
-	run(t, "dovecot", "-F", "-c", config)
-	await(t, "Dovecot's socket", 20*time.Second, func() bool {
+	Run(t, "dovecot", "-F", "-c", config)
+	Await(t, "Dovecot's socket", 20*time.Second, func() bool {
 		c, err := net.Dial("unix", filepath.Join(p.folder, "queue/private/auth"))
 		return err == nil && c.Close() == nil
 	})
 }
 
-func (p *postfix) startMaster(t *testing.T) {
+func (p *Postfix) startMaster(t *testing.T) {
 	t.Helper()
 	etc := filepath.Join(p.folder, "etc")
-	check(t, os.WriteFile(filepath.Join(etc, "main.cf"), fmt.Appendf(nil, `compatibility_level = 3.6
+	Check(t, os.WriteFile(filepath.Join(etc, "main.cf"), fmt.Appendf(nil, `compatibility_level = 3.6
 queue_directory = %[1]s/queue
 data_directory = %[1]s/data
 command_directory = /usr/sbin
@@ -121,7 +120,7 @@ local_header_rewrite_clients =
 message_drop_headers =
 `, p.folder, mailboxUser), 0o644))
 	dist, err := os.ReadFile("/usr/share/postfix/master.cf.dist")
-	check(t, err)
+	Check(t, err)
 	var services strings.Builder
 	for line := range strings.Lines(string(dist)) {
 		f := strings.Fields(line)
@@ -132,12 +131,12 @@ message_drop_headers =
 		services.WriteString(strings.Join(f, " ") + "\n")
 	}
 	services.WriteString("submission inet n - n - - smtpd\n -o smtpd_tls_security_level=encrypt\n -o smtpd_sasl_auth_enable=yes\n -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n")
-	check(t, os.WriteFile(filepath.Join(etc, "master.cf"), []byte(services.String()), 0o644))
-	run(t, "postfix", "-c", etc, "start-fg")
+	Check(t, os.WriteFile(filepath.Join(etc, "master.cf"), []byte(services.String()), 0o644))
+	Run(t, "postfix", "-c", etc, "start-fg")
 	// The master is in a session of its own, out of reach of a signal to the script that starts it.
-	t.Cleanup(func() { command(t, "postfix", "-c", etc, "stop") })
+	t.Cleanup(func() { Command(t, "postfix", "-c", etc, "stop") })
 	for _, port := range []string{"25", "587"} {
-		await(t, "Postfix on port "+port, 30*time.Second, func() bool {
+		Await(t, "Postfix on port "+port, 30*time.Second, func() bool {
 			c, err := net.Dial("tcp", "127.0.0.1:"+port)
 			return err == nil && c.Close() == nil
 		})
@@ -150,38 +149,38 @@ message_drop_headers =
 	})
 }
 
-// mailbox returns the mails of the Maildir once there are n: without what Postfix has put on top.
-func (p *postfix) mailbox(t *testing.T, n int) [][]byte {
+// Mailbox returns the mails of the Maildir once there are n: without what Postfix has put on top.
+func (p *Postfix) Mailbox(t *testing.T, n int) [][]byte {
 	t.Helper()
 	pattern := filepath.Join(p.folder, "mail/box/new/*")
-	await(t, fmt.Sprintf("%d mails in the Maildir", n), time.Minute, func() bool {
+	Await(t, fmt.Sprintf("%d mails in the Maildir", n), time.Minute, func() bool {
 		all, _ := filepath.Glob(pattern)
 		return len(all) >= n
 	})
 	files, err := filepath.Glob(pattern)
-	check(t, err)
+	Check(t, err)
 	if len(files) > n {
 		t.Errorf("%d mails in the Maildir, want %d", len(files), n)
 	}
 	var mails [][]byte
 	for _, f := range files {
 		text, err := os.ReadFile(f)
-		check(t, err)
-		check(t, os.Remove(f))
+		Check(t, err)
+		Check(t, os.Remove(f))
 		// Return-Path, X-Original-To, Delivered-To and Postfix' own Received come first.
 		for _, field := range []string{"Return-Path:", "X-Original-To:", "Delivered-To:", "Received:"} {
 			if !bytes.HasPrefix(text, []byte(field)) {
 				t.Fatalf("no %s on top of the mail in the Maildir: %.300q", field, text)
 			}
-			text = afterField(text)
+			text = AfterField(text)
 		}
 		mails = append(mails, text)
 	}
 	return mails
 }
 
-// afterField cuts off the first header field with its continuation lines.
-func afterField(text []byte) []byte {
+// AfterField cuts off the first header field with its continuation lines.
+func AfterField(text []byte) []byte {
 	for {
 		_, rest, found := bytes.Cut(text, []byte("\n"))
 		if !found || len(rest) == 0 || (rest[0] != ' ' && rest[0] != '\t') {
@@ -189,35 +188,4 @@ func afterField(text []byte) []byte {
 		}
 		text = rest
 	}
-}
-
-// run starts a program that stays, and ends it in order when the test does.
-func run(t *testing.T, name string, args ...string) {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	cmd.WaitDelay = 10 * time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	check(t, cmd.Start())
-	t.Cleanup(func() {
-		// All of them: a server process that outlives its master holds the port's socket and takes the next test's mail.
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		if err := cmd.Wait(); errors.Is(err, exec.ErrWaitDelay) {
-			t.Errorf("%s left processes behind", name)
-		}
-		if t.Failed() && said.Len() > 0 {
-			t.Logf("%s: %s", name, said.String())
-		}
-	})
-}
-
-// command runs a program to its end.
-func command(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package peers
+package lab
 
 import (
 	"net"
@@ -9,13 +9,13 @@ import (
 	"github.com/miekg/dns"
 )
 
-// startDNS answers on port 53 of loopback from records in zone format; any other name does not exist.
-func startDNS(t *testing.T, records ...string) {
+// StartDNS answers on port 53 of an address from records in zone format; any other name does not exist.
+func StartDNS(t *testing.T, address string, records ...string) {
 	t.Helper()
 	known := map[string][]dns.RR{}
 	for _, text := range records {
 		rr, err := dns.NewRR(text)
-		check(t, err)
+		Check(t, err)
 		name := dns.CanonicalName(rr.Header().Name)
 		known[name] = append(known[name], rr)
 	}
@@ -32,10 +32,10 @@ func startDNS(t *testing.T, records ...string) {
 		}
 		w.WriteMsg(m)
 	})
-	packets, err := net.ListenPacket("udp", "127.0.0.1:53")
-	check(t, err)
-	streams, err := net.Listen("tcp", "127.0.0.1:53")
-	check(t, err)
+	packets, err := net.ListenPacket("udp", net.JoinHostPort(address, "53"))
+	Check(t, err)
+	streams, err := net.Listen("tcp", net.JoinHostPort(address, "53"))
+	Check(t, err)
 	for _, s := range []*dns.Server{{PacketConn: packets, Handler: answer}, {Listener: streams, Handler: answer}} {
 		done := make(chan error, 1)
 		started := make(chan struct{})
