@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 
@@ -13,26 +14,43 @@ import (
 
 const doctorHelp = `smarthost doctor says what is wrong with mail submission, why it matters, and what to do. It changes nothing.
 
-    smarthost doctor HOST[:PORT]    examine a submission server, of any make, as a laptop here sees it
-    smarthost doctor                examine this machine's own server, which the config describes
+    smarthost doctor HOST[:PORT] [--user NAME] [--password-stdin] [--from ADDRESS] [--to ADDRESS] [--send ADDRESS] [--ca FILE]
+        examines a submission server, of any make, as a laptop here sees it
+    smarthost doctor
+        examines this machine's own server, which the config describes
 
-Without PORT it looks at 587 (STARTTLS) and 465 (TLS). --json prints one JSON document at the end.
-Exit code: 0 nothing is wrong, 1 there is a problem (with --strict: or a warning) or it was stopped early,
+Without PORT it looks at 587 (STARTTLS) and 465 (TLS). With --user it also logs in, once, and only through TLS with a
+certificate that verifies; the password is asked for on the terminal, or read from standard input with --password-stdin.
+Then it asks whether a mail from --from (or NAME, if that is an address) to --to (or the sender) would be taken, and stops
+before the mail. --send ADDRESS sends one real mail and tells what became of it. --ca names the certificate of a private
+authority. --json prints one JSON document at the end.
+
+Exit code: 0 nothing is wrong, 1 there is a problem (with --strict: or a warning) or it was stopped before the end,
 2 it was called wrongly.
 
-Example:
+Examples:
     smarthost doctor mx.example.org
+    smarthost doctor mx.example.org --user alice --from alice@example.org
+    smarthost doctor mx.example.org --user alice@example.org --send bob@example.net
 `
 
 // doctorFlags are the flags of both sides.
 type doctorFlags struct {
 	config       *string
 	json, strict bool
+
+	user, from, to, send, ca string
+	passwordStdin            bool
 }
 
-// newClientDoctor examines the server at target, HOST or HOST:PORT.
-func newClientDoctor(target string, progress doctor.Progress) (examination, error) {
-	return doctor.Client{Host: target, Progress: progress}, nil
+// clientFlags need a HOST.
+func (f *doctorFlags) clientFlags(fs *flag.FlagSet) {
+	fs.StringVar(&f.user, "user", "", "log in as")
+	fs.BoolVar(&f.passwordStdin, "password-stdin", false, "read the password from standard input")
+	fs.StringVar(&f.from, "from", "", "the sender to ask for")
+	fs.StringVar(&f.to, "to", "", "the recipient to ask for")
+	fs.StringVar(&f.send, "send", "", "send a mail there")
+	fs.StringVar(&f.ca, "ca", "", "PEM file of a private authority")
 }
 
 // An examination is one of the two sides.
@@ -47,6 +65,7 @@ func doctorCommand(env *environment, args []string) error {
 	fs := newFlags(env, "doctor", doctorHelp)
 	f := &doctorFlags{config: commonFlags(fs)}
 	fs.BoolVar(&f.json, "json", false, "print JSON")
+	f.clientFlags(fs)
 	fs.BoolVar(&f.strict, "strict", false, "warnings count as problems in the exit code")
 	args, err := parseFlags(fs, args)
 	if err != nil {
@@ -56,6 +75,9 @@ func doctorCommand(env *environment, args []string) error {
 	var e examination
 	switch len(args) {
 	case 0:
+		if f.user+f.from+f.to+f.send+f.ca != "" || f.passwordStdin {
+			return usageError("doctor: name the server to log in at: smarthost doctor mx.example.org --user alice (see smarthost doctor --help)")
+		}
 		c, err := loadConfig(env, *f.config)
 		if err != nil {
 			return err
@@ -67,7 +89,7 @@ func doctorCommand(env *environment, args []string) error {
 		}
 	case 1:
 		p.Target = args[0]
-		if e, err = newClientDoctor(args[0], p.Progress); err != nil {
+		if e, err = newClientDoctor(env, args[0], f, p.Progress); err != nil {
 			return err
 		}
 	default:

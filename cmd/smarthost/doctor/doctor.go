@@ -48,6 +48,8 @@ type Finding struct {
 	Do    string `json:"do,omitempty"`    // what to do; empty for Good
 
 	Detail map[string]any `json:"detail,omitempty"` // figures for programs
+
+	alike string // findings of several doors that differ in words only have this in common
 }
 
 // A Report takes findings as they come. It may be called from several goroutines at the same time.
