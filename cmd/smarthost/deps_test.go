@@ -18,7 +18,7 @@ const module = "github.com/seed-1397b510/smarthost/"
 var mayImport = map[string][]string{
 	"cmd/smarthost": {"cmd/smarthost/doctor", "auth", "auth/userfile", "policy", "policy/limit", "server", "server/guard",
 		"forward", "forward/spool", "forward/spool/sqlitespool", "forward/route", "forward/deliver"},
-	"cmd/smarthost/doctor": {},
+	"cmd/smarthost/doctor": {"auth", "auth/userfile", "forward/deliver", "forward/route", "forward/spool", "forward/spool/sqlitespool"},
 
 	"server":       {"auth", "policy", "forward/spool", "server/guard"},
 	"server/guard": {},

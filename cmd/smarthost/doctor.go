@@ -16,14 +16,18 @@ const doctorHelp = `smarthost doctor says what is wrong with mail submission, wh
 
     smarthost doctor HOST[:PORT] [--user NAME] [--password-stdin] [--from ADDRESS] [--to ADDRESS] [--send ADDRESS] [--ca FILE]
         examines a submission server, of any make, as a laptop here sees it
-    smarthost doctor
-        examines this machine's own server, which the config describes
+    smarthost doctor [--probe DOMAIN]… [--dns ADDRESS]
+        examines this machine's own server, which the config describes: its names in DNS, the way out by port 25 or to the
+        relay, SPF and DMARC of the senders' domains, clock, certificate, data folder, queue, listeners, limits
 
 Without PORT it looks at 587 (STARTTLS) and 465 (TLS). With --user it also logs in, once, and only through TLS with a
 certificate that verifies; the password is asked for on the terminal, or read from standard input with --password-stdin.
 Then it asks whether a mail from --from (or NAME, if that is an address) to --to (or the sender) would be taken, and stops
 before the mail. --send ADDRESS sends one real mail and tells what became of it. --ca names the certificate of a private
 authority. --json prints one JSON document at the end.
+
+Port 25 is tried with the mail servers of gmail.com and outlook.com, or of the domains given with --probe: their greeting
+is read, and nothing sent. --dns names the name server to ask in place of those in /etc/resolv.conf.
 
 Exit code: 0 nothing is wrong, 1 there is a problem (with --strict: or a warning) or it was stopped before the end,
 2 it was called wrongly.
@@ -32,6 +36,7 @@ Examples:
     smarthost doctor mx.example.org
     smarthost doctor mx.example.org --user alice --from alice@example.org
     smarthost doctor mx.example.org --user alice@example.org --send bob@example.net
+    smarthost doctor --config /etc/smarthost/smarthost.toml
 `
 
 // doctorFlags are the flags of both sides.
@@ -41,6 +46,8 @@ type doctorFlags struct {
 
 	user, from, to, send, ca string
 	passwordStdin            bool
+
+	serverDoctorFlags
 }
 
 // clientFlags need a HOST.
@@ -66,6 +73,7 @@ func doctorCommand(env *environment, args []string) error {
 	f := &doctorFlags{config: commonFlags(fs)}
 	fs.BoolVar(&f.json, "json", false, "print JSON")
 	f.clientFlags(fs)
+	f.serverFlags(fs)
 	fs.BoolVar(&f.strict, "strict", false, "warnings count as problems in the exit code")
 	args, err := parseFlags(fs, args)
 	if err != nil {
@@ -88,6 +96,9 @@ func doctorCommand(env *environment, args []string) error {
 			return err
 		}
 	case 1:
+		if f.given() {
+			return usageError("doctor: --probe and --dns are for the own server; leave out HOST (see smarthost doctor --help)")
+		}
 		p.Target = args[0]
 		if e, err = newClientDoctor(env, args[0], f, p.Progress); err != nil {
 			return err

@@ -1,0 +1,182 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed-1397b510/smarthost/forward/route"
+)
+
+const (
+	maxDomains     = 40 // sender domains that are looked at
+	domainsAtATime = 10
+	sendersTime    = 40 * time.Second // all of them
+)
+
+// senderDomains are the domains that accounts may send as, in the order of the alphabet, and how many accounts may send as anybody.
+func (v *visit) senderDomains() (domains []string, anybody int) {
+	seen := map[string]bool{}
+	var names route.Router // makes A-labels of domains
+	for name, logins := range v.roll().logins {
+		free := false
+		for _, l := range logins {
+			patterns := l.Senders
+			if len(patterns) == 0 {
+				patterns = []string{name}
+			}
+			for _, p := range patterns {
+				free = free || p == "*"
+				if at := strings.LastIndexByte(p, '@'); at >= 0 {
+					seen[names.Destination("x"+p[at:])] = true
+				}
+			}
+		}
+		if free {
+			anybody++
+		}
+	}
+	for d := range seen {
+		domains = append(domains, d)
+	}
+	slices.Sort(domains)
+	return domains, anybody
+}
+
+func (v *visit) checkSenders(ctx context.Context) []Finding {
+	domains, anybody := v.senderDomains()
+	total := len(domains)
+	domains = domains[:min(total, maxDomains)]
+	ctx, cancel := context.WithTimeout(ctx, sendersTime)
+	defer cancel()
+	found := make([][]Finding, len(domains))
+	var all sync.WaitGroup
+	slots := make(chan struct{}, domainsAtATime)
+	for i, d := range domains {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			found[i] = v.checkDomain(ctx, d)
+		})
+	}
+	all.Wait()
+	together := slices.Concat(found...)
+	const name = "sender domain"
+	if anybody > 0 {
+		together = append(together, Finding{Check: name, Level: Note, What: count(anybody, "account") + " may send as anybody (sender *), so their domains could not be looked at",
+			Why: "mail as a domain whose SPF record does not name this server ends in spam folders", Do: "give the accounts the domains they need: smarthost user add NAME --sender '*@example.org'"})
+	}
+	if total > maxDomains {
+		together = append(together, Finding{Check: name, Level: Note, What: fmt.Sprintf("of %d sender domains the first %d were looked at", total, maxDomains),
+			Why: "more would take too long", Do: "see to it that the SPF record of each of the others names this server"})
+	}
+	if total == 0 && anybody == 0 {
+		together = append(together, Finding{Check: name, Level: Note, What: "no account may send as an address in a domain, so there was no SPF, DMARC or MX record to look at",
+			Why: "only accounts with senders can send", Do: "smarthost user add NAME --sender '*@example.org'"})
+	}
+	return together
+}
+
+// checkDomain looks at what DNS says of a domain that mail is sent as.
+func (v *visit) checkDomain(ctx context.Context, domain string) []Finding {
+	if strings.HasPrefix(domain, "[") || !strings.Contains(domain, ".") {
+		return []Finding{{Check: "sender domain", Level: Warning, What: fmt.Sprintf("%q is no domain in DNS", clean(domain)),
+			Why: "receivers refuse mail from a sender whose domain does not exist", Do: "correct the senders of the accounts that have it: smarthost user list"}}
+	}
+	v.Progress.say("SPF, DMARC and MX of %s", domain)
+	addrs := []netip.Addr{anyAddress}
+	if v.Relay == nil {
+		addrs = addrs[:0]
+		for _, o := range v.outgoing() {
+			addrs = append(addrs, o.addr)
+		}
+	}
+	unknown := len(addrs) == 0
+	if unknown {
+		addrs = append(addrs, anyAddress)
+	}
+	results := make([]spfResult, len(addrs))
+	var policy dmarc
+	var bounces []Finding
+	var all sync.WaitGroup
+	for i, a := range addrs {
+		all.Go(func() { results[i] = v.evaluateSPF(ctx, a, domain) })
+	}
+	all.Go(func() { policy = v.lookUpDMARC(ctx, domain) })
+	all.Go(func() { bounces = v.checkBounces(ctx, domain) })
+	all.Wait()
+	var found []Finding
+	if unknown && !slices.Contains([]string{"none", "permerror", "temperror"}, string(results[0].result)) {
+		found = append(found, Finding{Check: "spf", Level: Note, What: domain + " has an SPF record in good order; whether it names this server cannot be told, since its public address is not known from here",
+			Why: "receivers put mail from servers that the record does not name into the spam folder or refuse it",
+			Do:  fmt.Sprintf(`see that it names this server: "v=spf1 a:%s -all" (beside whoever else sends for it)`, v.Hostname)})
+		results = nil
+	}
+	found = append(found, v.judgeSPF(domain, results, policy)...)
+	found = append(found, v.judgeDMARC(domain, policy, results))
+	return append(found, bounces...)
+}
+
+// judgeDMARC also says plainly what it means that mail is not signed here.
+func (v *visit) judgeDMARC(domain string, d dmarc, results []spfResult) Finding {
+	f := Finding{Check: "dmarc", Detail: map[string]any{"domain": domain, "policy": d.policy}}
+	switch {
+	case d.err != nil:
+		f.Level, f.What = Warning, fmt.Sprintf("DNS gave no answer about the DMARC record of %s (%s)", domain, dnsFault(d.err))
+		f.Why, f.Do = "receivers cannot tell either, and may let mail wait", "run it again; if it stays like that, see that the name servers of "+domain+" answer"
+	case d.fault != "":
+		f.Level, f.What = Warning, fmt.Sprintf("the DMARC record at _dmarc.%s is void: %s", d.at, d.fault)
+		f.Why, f.Do = "a void record protects nobody", fmt.Sprintf(`leave one TXT record at _dmarc.%s, such as "v=DMARC1; p=none"`, d.at)
+	case d.absent:
+		f.Level, f.What = Note, domain+" has no DMARC record"
+		f.Why, f.Do = "large mail providers ask for one from those who send many mails", fmt.Sprintf(`add a TXT record at _dmarc.%s, to begin with "v=DMARC1; p=none"`, domain)
+	case !d.strict():
+		f.What = fmt.Sprintf("the DMARC policy of %s is none (record at _dmarc.%s)", domain, d.at)
+	case passesAll(results):
+		f.Level, f.What = Note, fmt.Sprintf("the DMARC policy of %s is %s, and SPF alone carries it", domain, d.policy)
+		f.Why = "this version does not sign with DKIM: mail that is forwarded by its receivers loses SPF, and gets refused or marked as spam"
+		f.Do = "to be sure of forwarded mail, send through a relay that signs (forward.relay)"
+	case v.Relay != nil || len(results) == 0:
+		f.Level, f.What = Warning, fmt.Sprintf("the DMARC policy of %s is %s, and this version does not sign with DKIM", domain, d.policy)
+		f.Why = "receivers treat mail as @" + domain + " as the policy says unless SPF passes for the address that it comes from, or somebody on the way signs it"
+		f.Do = "see that the SPF record names whoever delivers the mail, or that the relay signs for " + domain
+	default:
+		f.Level, f.What = Problem, fmt.Sprintf("the DMARC policy of %s is %s, SPF does not pass for this server, and this version does not sign with DKIM", domain, d.policy)
+		f.Why = "receivers refuse mail as @" + domain + " from this server, or put it into the spam folder"
+		f.Do = "make SPF pass (see the finding about it), or send through a relay that signs for the domain (forward.relay)"
+	}
+	return f
+}
+
+// checkBounces sees whether reports about undeliverable mail have somewhere to go.
+func (v *visit) checkBounces(ctx context.Context, domain string) []Finding {
+	f := Finding{Check: "sender domain", Level: Problem, Detail: map[string]any{"domain": domain},
+		Why: "reports about mail that could not be delivered have nowhere to go, and many receivers refuse mail from such a domain",
+		Do:  "give " + domain + " an MX record that leads to a mail server"}
+	records, err := v.Resolver.LookupMX(ctx, domain)
+	switch {
+	case err != nil && !notFound(err):
+		f.Level, f.What, f.Why = Warning, fmt.Sprintf("DNS gave no answer about the MX of %s (%s)", domain, dnsFault(err)), "receivers cannot tell either, and may let mail wait"
+		f.Do = "run it again; if it stays like that, see that the name servers of " + domain + " answer"
+	case len(records) == 1 && strings.TrimSuffix(records[0].Host, ".") == "":
+		f.What = domain + " says that it takes no mail (null MX)" // RFC 7505
+	case len(records) > 0:
+		return []Finding{{Check: f.Check, Detail: f.Detail, What: fmt.Sprintf("%s takes mail at %s", domain, clean(strings.TrimSuffix(records[0].Host, ".")))}}
+	default:
+		four, six := v.lookUp(ctx, "ip4", domain), v.lookUp(ctx, "ip6", domain)
+		switch {
+		case len(four.addrs)+len(six.addrs) > 0:
+			f.Level, f.What = Note, domain+" has no MX record; mail to it goes to the address of the domain itself"
+		case cmp.Or(four.err, six.err) != nil:
+			f.Level, f.What = Warning, fmt.Sprintf("DNS gave no answer about %s (%s)", domain, dnsFault(cmp.Or(four.err, six.err)))
+		default:
+			f.What = domain + " has neither an MX record nor an address: it does not exist for mail"
+		}
+	}
+	return []Finding{f}
+}
