@@ -5,12 +5,14 @@ package lab
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +26,8 @@ type Host struct {
 	Root string // its root file system; "" is the test program's
 
 	holder int // the process that keeps the namespaces
+	mu     sync.Mutex
+	log    bytes.Buffer
 }
 
 // NewHost makes a machine with loopback up. root is "", or a folder that is a root file system.
@@ -33,8 +37,7 @@ func NewHost(t *testing.T, root string) *Host {
 	script := "ip link set lo up && echo ready && exec cat"
 	args := []string{"sh", "-c", script}
 	if root != "" {
-		Check(t, exec.Command("mount", "--bind", "/dev", filepath.Join(root, "dev")).Run())
-		t.Cleanup(func() { syscall.Unmount(filepath.Join(root, "dev"), syscall.MNT_DETACH) })
+		populate(t, filepath.Join(root, "dev"))
 		args = []string{"sh", "-c", "ip link set lo up && exec unshare --mount --uts --pid --fork --kill-child --root=" + root +
 			" --mount-proc=/proc sh -c 'hostname laptop; echo ready; exec cat'"}
 	}
@@ -59,8 +62,58 @@ func NewHost(t *testing.T, root string) *Host {
 	h := &Host{Root: root, holder: cmd.Process.Pid}
 	if root != "" {
 		h.holder = child(t, cmd.Process.Pid)
+		h.keepLog(t)
 	}
 	return h
+}
+
+// populate makes the devices that programs expect, and none of the real machine's.
+func populate(t *testing.T, dev string) {
+	t.Helper()
+	Check(t, syscall.Mount("tmpfs", dev, "tmpfs", 0, "mode=755"))
+	t.Cleanup(func() { unmount(t, dev) })
+	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9} {
+		Check(t, unix.Mknod(filepath.Join(dev, name), unix.S_IFCHR|0o666, int(unix.Mkdev(1, minor))))
+		Check(t, os.Chmod(filepath.Join(dev, name), 0o666))
+	}
+	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"} {
+		Check(t, os.Symlink(target, filepath.Join(dev, name)))
+	}
+	Check(t, os.Mkdir(filepath.Join(dev, "shm"), 0o1777))
+}
+
+// keepLog takes what the machine's programs say to syslog.
+func (h *Host) keepLog(t *testing.T) {
+	t.Helper()
+	path := filepath.Join(h.Root, "dev/log")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	Check(t, err)
+	Check(t, os.Chmod(path, 0o666))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		line := make([]byte, 64<<10)
+		for {
+			n, err := c.Read(line)
+			if err != nil {
+				return
+			}
+			h.mu.Lock()
+			h.log.Write(append(bytes.TrimRight(line[:n], "\x00\n"), '\n'))
+			h.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		c.Close()
+		<-done
+	})
+}
+
+// Log is what the machine's syslog was told.
+func (h *Host) Log() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.log.String()
 }
 
 // child is the only child of a process.
@@ -142,10 +195,24 @@ func (h *Host) outside(t *testing.T, args ...string) {
 	Command(t, "nsenter", append([]string{"--target", strconv.Itoa(h.holder), "--net", "--"}, args...)...)
 }
 
-// Firewall replaces the machine's nftables rules; "" takes all of them away.
-func (h *Host) Firewall(t *testing.T, rules string) {
+// Firewall replaces the machine's nftables rules, which have a table of their own; "" takes all of them away.
+func (h *Host) Firewall(t *testing.T, chains string) {
 	t.Helper()
-	h.outside(t, "nft", "flush ruleset; "+rules)
+	cmd := exec.Command("nsenter", "--target", strconv.Itoa(h.holder), "--net", "--", "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader("flush ruleset\ntable inet trouble {\n" + chains + "\n}\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("nft: %v: %s\n%s", err, out, chains)
+	}
+}
+
+// Cut ends the machine's TCP connections to a port, as a network that comes back with another address does: the machine's
+// programs are told, the other side is not.
+func (h *Host) Cut(port string) error {
+	out, err := exec.Command("nsenter", "--target", strconv.Itoa(h.holder), "--net", "--", "ss", "-K", "dport", "=", ":"+port).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("cut the connections to port %s: %w: %s", port, err, out)
+	}
+	return nil
 }
 
 // Sysctl sets kernel parameters of the machine's network: "net.ipv4.tcp_syn_retries=1".

@@ -36,6 +36,7 @@ type Smarthost struct {
 	ended   chan struct{} // closed when stderr is at its end
 	mu      sync.Mutex
 	log     bytes.Buffer
+	said    *sync.Cond // something was added to log
 }
 
 // Options are what a test wants to be different.
@@ -56,6 +57,7 @@ func NewSmarthost(t *testing.T, forward string) *Smarthost {
 func Install(t *testing.T, o Options) *Smarthost {
 	t.Helper()
 	s := &Smarthost{Submission: "127.0.0.1:5587", Submissions: "127.0.0.1:5465", Folder: t.TempDir(), Authority: o.Authority, host: o.Host}
+	s.said = sync.NewCond(&s.mu)
 	if s.host != nil {
 		s.Submission, s.Submissions = ":587", ":465"
 	}
@@ -123,6 +125,7 @@ func (s *Smarthost) Start(t *testing.T) {
 			line, err := lines.ReadString('\n')
 			s.mu.Lock()
 			s.log.WriteString(line)
+			s.said.Broadcast()
 			s.mu.Unlock()
 			if !isReady && strings.Contains(line, `"message":"ready"`) {
 				isReady = true
@@ -179,6 +182,24 @@ func (s *Smarthost) Log() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.log.String()
+}
+
+// AwaitLog returns when the log holds a text. It waits for ever; the test's own time is the limit.
+func (s *Smarthost) AwaitLog(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !bytes.Contains(s.log.Bytes(), []byte(text)) {
+		s.said.Wait()
+	}
+}
+
+// Reload returns when the server has read its files again.
+func (s *Smarthost) Reload(t *testing.T) {
+	t.Helper()
+	const done = `"message":"reloaded"`
+	before := strings.Count(s.Log(), done)
+	s.Signal(t, syscall.SIGHUP)
+	Await(t, "a reload", 10*time.Second, func() bool { return strings.Count(s.Log(), done) > before })
 }
 
 // Memory is a field of /proc/PID/status, in KiB.

@@ -1,0 +1,137 @@
+//go:build e2e
+
+package fleet
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed-1397b510/smarthost/e2e/lab"
+)
+
+// A trouble passes: begin makes it, and what begin returns ends it.
+type trouble struct {
+	name       string
+	submission string   // config text inside [submission]
+	names      []string // DNS records
+	unheard    bool     // the mail has arrived all the same
+	prepare    func(t *testing.T, w *world)
+	begin      func(t *testing.T, w *world, c client) (heal func())
+}
+
+var troubles = []trouble{
+	{name: "none", begin: func(*testing.T, *world, client) func() { return func() {} }},
+	{name: "handshake lost", begin: firewalled(`chain in {
+		type filter hook input priority 0
+		tcp dport { 587, 465 } @ih,0,8 0x16 drop
+	}`)},
+	{name: "handshake reset", begin: firewalled(`chain in {
+		type filter hook input priority 0
+		tcp dport { 587, 465 } @ih,0,8 0x16 reject with tcp reset
+	}`)},
+	{name: "expired certificate", begin: expired},
+	{name: "clock behind", begin: clock("2001-02-03 04:05:06")},
+	{name: "accounts hang", begin: hanging},
+	{name: "dead IPv6", names: []string{"smarthost.test. 1 IN AAAA " + server6}, begin: firewalled(`chain in {
+		type filter hook input priority 0
+		meta nfproto ipv6 tcp dport { 587, 465 } drop
+	}`)},
+	{name: "restart in the middle", begin: restarted},
+	{name: "lost 250", begin: unheard, unheard: true},
+}
+
+// firewalled is a trouble that nftables makes on the server's side of the cable.
+func firewalled(chains string) func(*testing.T, *world, client) func() {
+	return func(t *testing.T, w *world, _ client) func() {
+		w.relay.Firewall(t, chains)
+		return func() { w.relay.Firewall(t, "") }
+	}
+}
+
+// expired lets the server's certificate be over, until a new one is put in its place.
+func expired(t *testing.T, w *world, _ client) func() {
+	now := time.Now()
+	w.server.Authority.IssueFor(t, w.server.Folder, now.AddDate(0, -3, 0), now.Add(-time.Hour), lab.Hostname)
+	w.server.Reload(t)
+	return func() {
+		w.server.Authority.Issue(t, w.server.Folder, lab.Hostname)
+		w.server.Reload(t)
+	}
+}
+
+// clock moves the laptop's clock, as a flat battery does, until it is set right.
+func clock(now string) func(*testing.T, *world, client) func() {
+	return func(t *testing.T, w *world, c client) func() {
+		t.Helper()
+		w.laptop.Write(t, "/etc/faketimerc", "@"+now+"\n", 0o644)
+		w.laptop.Write(t, "/etc/ld.so.preload", "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1\n", 0o644)
+		if c.restart != nil {
+			c.restart(t, w)
+		}
+		return func() {
+			lab.Check(t, os.Remove(filepath.Join(w.laptop.Root, "/etc/ld.so.preload")))
+			if c.restart != nil {
+				c.restart(t, w)
+			}
+		}
+	}
+}
+
+// hanging lets the accounts' file system not answer: opening a FIFO that nobody writes to takes for ever.
+func hanging(t *testing.T, w *world, _ client) func() {
+	users := filepath.Join(w.server.Data, "users")
+	aside := users + ".aside"
+	fifo := users + ".fifo"
+	lab.Check(t, os.Link(users, aside))
+	lab.Check(t, syscall.Mkfifo(fifo, 0o600))
+	lab.Check(t, os.Rename(fifo, users))
+	return func() {
+		lab.Check(t, os.Link(users, fifo))
+		lab.Check(t, os.Rename(aside, users))
+		f, err := os.OpenFile(fifo, os.O_RDWR, 0) // whoever waits reads an empty file, and then looks again
+		lab.Check(t, err)
+		lab.Check(t, f.Close())
+		lab.Check(t, os.Remove(fifo))
+	}
+}
+
+// restarted kills the server while it waits for the rest of the content, and starts it again.
+func restarted(t *testing.T, w *world, _ client) func() {
+	w.relay.Firewall(t, `chain in {
+		type filter hook input priority 0
+		tcp dport { 587, 465 } ct original bytes > 20000 drop
+	}`)
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		w.server.AwaitLog(`"message":"logged in"`)
+		w.server.Kill()
+	}()
+	return func() {
+		<-killed
+		w.relay.Firewall(t, "")
+		w.server.Start(t)
+	}
+}
+
+// unheard lets the server take the mail while its 250 is lost, and then the connection: whoever sends again must not cause a
+// second copy.
+func unheard(t *testing.T, w *world, _ client) func() {
+	w.relay.Firewall(t, `chain out {
+		type filter hook output priority 0
+		tcp sport { 587, 465 } ct original bytes > 60000 @ih,0,8 0x17 drop
+	}`)
+	cut := make(chan error)
+	go func() {
+		w.server.AwaitLog(`"message":"queued"`)
+		cut <- errors.Join(w.laptop.Cut("587"), w.laptop.Cut("465"))
+	}()
+	return func() {
+		lab.Check(t, <-cut)
+		w.relay.Firewall(t, "")
+	}
+}

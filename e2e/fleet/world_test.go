@@ -1,0 +1,156 @@
+//go:build e2e
+
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-1397b510/smarthost/e2e/lab"
+)
+
+const (
+	sender    = "alice@client.test"
+	recipient = "bob@dest.test"
+
+	server4, laptop4 = "192.0.2.1", "192.0.2.2"
+	server6, laptop6 = "2001:db8::1", "2001:db8::2"
+)
+
+// A world is one laptop, one server with its next hop, and the cable between them.
+type world struct {
+	laptop, relay *lab.Host
+	server        *lab.Smarthost
+	upstream      *lab.Sink
+
+	folder string // a place for the test's own files
+}
+
+// newWorld makes a laptop with the root file system of e2e/roots named, and starts the server. submission is config text
+// inside [submission]; names are further DNS records.
+func newWorld(t *testing.T, root, submission string, names ...string) *world {
+	t.Helper()
+	w := &world{folder: t.TempDir()}
+	roots := os.Getenv("SMARTHOST_E2E_LAYERS")
+	if roots == "" {
+		t.Fatal("SMARTHOST_E2E_LAYERS does not name the laptops' root file systems; e2e/run makes them and sets it")
+	}
+	w.laptop = lab.NewHost(t, lab.Mount(t, filepath.Join(roots, root), filepath.Join(roots, "base")))
+	w.relay = lab.NewHost(t, "")
+	lab.Connect(t, w.laptop, []string{laptop4 + "/24", laptop6 + "/64"}, w.relay, []string{server4 + "/24", server6 + "/64"})
+	// A kernel that gives up after seconds, so that nobody waits for minutes: what programs see is the same ETIMEDOUT.
+	w.laptop.Sysctl(t, "net.ipv4.tcp_syn_retries=1", "net.ipv4.tcp_retries2=2")
+	w.laptop.Write(t, "/etc/resolv.conf", "nameserver "+server4+"\noptions timeout:1 attempts:2\n", 0o644)
+
+	ca := lab.NewAuthority(t)
+	w.trust(t, ca)
+	w.relay.In(t, func() {
+		lab.StartDNS(t, server4, append([]string{"smarthost.test. 1 IN A " + server4, "laptop.test. 1 IN A " + laptop4, "client.test. 1 IN A " + laptop4}, names...)...)
+		w.upstream = lab.StartSink(t, "127.0.0.1:2525", false)
+	})
+	w.server = lab.Install(t, lab.Options{Host: w.relay, Authority: ca, Submission: submission, Forward: `relay = "smtp://127.0.0.1:2525?tls=none"`})
+	w.server.Start(t)
+	return w
+}
+
+// trust adds the authority to those that the laptop's programs trust, as a public one would be.
+func (w *world) trust(t *testing.T, ca *lab.Authority) {
+	t.Helper()
+	ours, err := os.ReadFile(ca.File)
+	lab.Check(t, err)
+	w.laptop.Write(t, "/usr/local/share/ca-certificates/test.crt", string(ours), 0o644)
+	all := filepath.Join(w.laptop.Root, "/etc/ssl/certs/ca-certificates.crt")
+	text, err := os.ReadFile(all)
+	lab.Check(t, err)
+	lab.Check(t, os.WriteFile(all, append(text, ours...), 0o644))
+}
+
+// enroll gives the laptop the configuration that the server's operator is given for this kind of client.
+func (w *world) enroll(t *testing.T, client string, more ...string) {
+	t.Helper()
+	out, err := w.server.Command(append([]string{"enroll", client, "--user", lab.User, "--from", sender}, more...)...).Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		t.Fatalf("enroll %s: %v: %s", client, err, exit.Stderr)
+	}
+	lab.Check(t, err)
+	cmd := w.laptop.Command("sh", "-e")
+	cmd.Stdin = strings.NewReader(string(out))
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("the script of enroll %s: %v\n%s\n%s", client, err, said, out)
+	}
+}
+
+// A result is how a command ended that a person or a program on the laptop has called.
+type result struct {
+	code int
+	text string
+}
+
+// run calls a program on the laptop with standard input.
+func (w *world) run(t *testing.T, stdin string, args ...string) result {
+	t.Helper()
+	cmd := w.laptop.Command(args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return result{0, string(out)}
+	}
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		t.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
+	return result{exit.ExitCode(), strings.TrimSpace(string(out))}
+}
+
+// daemon starts a program that stays until the test ends. What it says is part of what seen returns.
+func (w *world) daemon(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	log, err := os.OpenFile(filepath.Join(w.folder, "daemon.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	lab.Check(t, err)
+	cmd := w.laptop.Command(args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	lab.Check(t, cmd.Start())
+	lab.Check(t, log.Close())
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return cmd
+}
+
+// seen is everything that the laptop's programs have logged: to syslog, to standard error and to files.
+func (w *world) seen(files ...string) string {
+	text := w.laptop.Log()
+	for _, f := range append([]string{filepath.Join(w.folder, "daemon.log")}, files...) {
+		if f[0] == '/' && !strings.HasPrefix(f, w.folder) {
+			f = filepath.Join(w.laptop.Root, f)
+		}
+		more, _ := os.ReadFile(f) // not there yet: nothing was logged
+		text += string(more)
+	}
+	return text
+}
+
+// arrived tells how many copies of a mail have come to the next hop.
+func (w *world) arrived(id string) (n int) {
+	for _, m := range w.upstream.Peek() {
+		if strings.Contains(string(m.Content), "Subject: "+id+"\r\n") && m.From != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// mail is a message of a laptop's user, with its id as subject; it is long enough to be stopped in the middle.
+func mail(id string) string {
+	return fmt.Sprintf("Date: Tue, 24 Nov 2026 10:00:00 +0000\nFrom: %s\nTo: %s\nMessage-ID: <%s@client.test>\nSubject: %[3]s\n\n%[4]s", sender, recipient, id, strings.Repeat("Hello Bob, how are you? I am well and hope the same of you.\n", 1000))
+}
+
+// patience is how long something may take that takes seconds, on a machine that does much else.
+const patience = 60 * time.Second
