@@ -57,7 +57,10 @@ func parseDMARC(text string, below bool) dmarc {
 	for part := range strings.SplitSeq(text, ";") {
 		key, value, ok := strings.Cut(part, "=")
 		key = strings.ToLower(strings.TrimSpace(key))
-		if !ok && key != "" {
+		switch {
+		case !ok && key == "":
+			continue
+		case !ok:
 			return dmarc{fault: "“" + clean(key) + "” has no value"}
 		}
 		if _, again := tags[key]; again {

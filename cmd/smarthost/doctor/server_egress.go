@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/emersion/go-smtp"
+
 	"github.com/seed-1397b510/smarthost/forward/deliver"
 	"github.com/seed-1397b510/smarthost/forward/route"
 )
@@ -125,9 +127,11 @@ func (v *visit) judgeEgress(four bool, all []knock) Finding {
 		f.Why = "many mail servers have IPv4 only; mail to them waits and is returned"
 		f.Do = `give the machine IPv4, or send through a relay: forward.relay = "smtp://user:password@relay.example.net:587"`
 	case !v.leavesOn(four):
-		f.Level, f.What = Note, "this machine has no IPv6 that leads outwards; mail goes over IPv4, and nothing is lost by it"
+		f.Level, f.What = Note, "this machine has no IPv6 that leads outwards"
+		f.Why, f.Do = "mail goes over IPv4, which nearly every mail server has", "nothing, unless you want IPv6"
 	case len(mine) == 0:
 		f.Level, f.What = Note, "none of the mail servers tried has an address of this family"
+		f.Why, f.Do = "so it was not tried", "name a domain whose mail servers have one: smarthost doctor --probe DOMAIN"
 	case open >= 0:
 		f.Level, f.What = Good, fmt.Sprintf("open outwards: %s says %s", mine[open], mine[open].said)
 	case refusing >= 0:
@@ -201,11 +205,11 @@ func (v *visit) judgeRelay(addrs []netip.Addr, faults []error) []Finding {
 		case faults[i] == nil:
 			f.What = r.Host + " answers" + relayTerms(r)
 		case some:
-			f.Level, f.What = Warning, clean(faults[i].Error())
+			f.Level, f.What = Warning, relayFault(faults[i])
 			f.Why = "deliveries that try this address first lose time"
 			f.Do = "if all addresses of one family fail, leave on the other: forward.family = \"ipv4\" (or \"ipv6\")"
 		default:
-			f.Level, f.What = Problem, clean(faults[i].Error())
+			f.Level, f.What = Problem, relayFault(faults[i])
 			f.Why = "all mail goes through the relay; as long as this lasts it waits, and is returned when forward.give_up is over"
 			f.Do = "see forward.relay (and forward.relay_password_file, forward.ca) in " + v.configName() + "; a private CA's certificate belongs into forward.ca"
 		}
@@ -216,6 +220,14 @@ func (v *visit) judgeRelay(addrs []netip.Addr, faults []error) []Finding {
 			Why: "whoever sits on the way can read the mail", Do: "unless the relay is on this machine or network, leave ?tls= out of forward.relay"})
 	}
 	return found
+}
+
+// relayFault is the words of the reply, which name the relay's address; its code says only that mail would wait.
+func relayFault(err error) string {
+	if reply, ok := errors.AsType[*smtp.SMTPError](err); ok {
+		return clean(reply.Message)
+	}
+	return errorText(err)
 }
 
 func relayTerms(r *route.Relay) string {
