@@ -41,6 +41,7 @@ type Config struct {
 	Forward struct {
 		Relay, RelayPasswordFile, CA string
 		AllowLoopback                bool
+		Family                       route.Family
 		Retry                        []time.Duration
 		GiveUp                       time.Duration
 		Connections, PerDestination  int

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/forward/route"
 )
 
 // A setting is one key of the config: its words for people, its default, and where its value goes.
@@ -70,6 +72,8 @@ var settings = []setting{
 		text(func(c *Config) *string { return &c.Forward.CA }, nil)},
 	{"forward.allow_loopback", "deliver to mail servers whose address is a loopback one", `false`, false,
 		boolean(func(c *Config) *bool { return &c.Forward.AllowLoopback })},
+	{"forward.family", "address families over which mail leaves: \"any\" = both, whichever answers first; or \"ipv4\", \"ipv6\"", `"any"`, false,
+		family(func(c *Config) *route.Family { return &c.Forward.Family })},
 	{"forward.retry", "waits between attempts; the last one repeats", `["1m", "5m", "15m", "1h"]`, false, setRetry},
 	{"forward.give_up", "age at which undelivered mail is returned to its sender", `"5d"`, false,
 		duration(func(c *Config) *time.Duration { return &c.Forward.GiveUp }, time.Minute, 60*24*time.Hour)},
@@ -100,6 +104,21 @@ func text(field func(*Config) *string, check func(string) error) func(*Config, a
 			}
 		}
 		*field(c) = s
+		return nil
+	}
+}
+
+func family(field func(*Config) *route.Family) func(*Config, any) error {
+	return func(c *Config, v any) error {
+		word, ok := v.(string)
+		if !ok {
+			return errors.New(`must be "any", "ipv4" or "ipv6"`)
+		}
+		f, err := route.ParseFamily(word)
+		if err != nil {
+			return err
+		}
+		*field(c) = f
 		return nil
 	}
 }

@@ -168,7 +168,7 @@ func (r *currentRouter) Hops(ctx context.Context, destination string) ([]route.H
 }
 
 func newRouter(c *Config) (*route.Router, error) {
-	r := &route.Router{AllowPrivate: c.Forward.AllowLoopback}
+	r := &route.Router{AllowPrivate: c.Forward.AllowLoopback, Family: c.Forward.Family}
 	if listensOn25(c) {
 		r.Hostname = c.Hostname // else an MX of this name is another mail server on this machine, which is just where its mail should go
 	}

@@ -39,13 +39,14 @@ type Router struct {
 	Resolver     Resolver     // nil = net.DefaultResolver
 	AllowPrivate bool         // go to MX hosts with loopback and link-local addresses too, for tests and closed networks
 	Port         uint16       // of MX hosts; 0 = 25
+	Family       Family       // of the addresses of hops; the zero value is any
 }
 
 // Hops returns the hops of a destination in the order in which to try them, at least one.
 // The error is always a *smtp.SMTPError that holds for all recipients of the destination:
 //
 //	451 4.4.3  DNS gave no answer
-//	451 4.4.4  the relay's name has no address; a fault of the set-up, not of the mail
+//	451 4.4.4  the relay's name has no address, or no host has one of the family that is set; a fault of the set-up, not of the mail
 //	451 4.3.5  the destination is "relay" but no relay is set any more
 //	550 5.1.2  there is no such domain, or it is no domain at all
 //	550 5.4.4  there are MX records, but none leads to a usable address
@@ -76,10 +77,18 @@ func (r *Router) relayHops(ctx context.Context) ([]Hop, error) {
 	if err != nil && !notFound(err) {
 		return nil, refuse(451, smtp.EnhancedCode{4, 4, 3}, "DNS gave no answer about the relay %s", relay.Host)
 	}
+	left := 0
 	for _, a := range addrs {
-		if !a.IsUnspecified() && !a.IsMulticast() && len(hop.Addrs) < maxAddrs {
+		switch {
+		case a.IsUnspecified() || a.IsMulticast() || len(hop.Addrs) == maxAddrs:
+		case !r.Family.has(a):
+			left++
+		default:
 			hop.Addrs = append(hop.Addrs, a)
 		}
+	}
+	if len(hop.Addrs) == 0 && left > 0 {
+		return nil, r.otherFamily("the relay " + relay.Host + " has")
 	}
 	if len(hop.Addrs) == 0 {
 		return nil, refuse(451, smtp.EnhancedCode{4, 4, 4}, "the relay %s has no address in DNS", relay.Host)
@@ -97,6 +106,9 @@ func (r *Router) literalHops(destination string) ([]Hop, error) {
 	}
 	if !r.usable(addr) {
 		return nil, refuse(550, smtp.EnhancedCode{5, 4, 4}, "mail is not sent to %s from here", addr)
+	}
+	if !r.Family.has(addr) {
+		return nil, r.otherFamily(destination + " is")
 	}
 	return []Hop{{Host: addr.String(), Port: r.port(), Addrs: []netip.Addr{addr}}}, nil
 }
@@ -215,14 +227,17 @@ func (r *Router) addresses(ctx context.Context, host string, rooted bool) ([]net
 
 func (r *Router) usableHops(domain string, found []target) ([]Hop, error) {
 	var hops []Hop
-	var unsure, forbidden bool
+	var unsure, forbidden, other bool
 	left := maxAddrs
 	for _, f := range found {
 		hop := Hop{Host: f.mx.Host, Port: r.port()}
 		for _, a := range f.addrs {
-			if !r.usable(a) {
+			switch {
+			case !r.usable(a):
 				forbidden = true
-			} else if left > 0 {
+			case !r.Family.has(a):
+				other = true
+			case left > 0:
 				hop.Addrs = append(hop.Addrs, a)
 				left--
 			}
@@ -237,6 +252,8 @@ func (r *Router) usableHops(domain string, found []target) ([]Hop, error) {
 		return hops, nil
 	case unsure:
 		return nil, refuse(451, smtp.EnhancedCode{4, 4, 3}, "DNS gave no answer about the mail hosts of %s", domain)
+	case other:
+		return nil, r.otherFamily("the mail hosts of " + domain + " have")
 	case forbidden:
 		return nil, refuse(550, smtp.EnhancedCode{5, 4, 4}, "the mail hosts of %s have no address on the Internet", domain)
 	default:

@@ -111,6 +111,41 @@ func TestHops(t *testing.T) {
 	}
 }
 
+// Mail leaves over the family that is set, and waits where there is none: DNS has said that the host exists.
+func TestFamily(t *testing.T) {
+	for _, tt := range []struct {
+		family       Family
+		domain, want string
+	}{
+		{AnyFamily, "order.example", "a.example[2001:db8::1 192.0.2.1] b.example[192.0.2.2]"},
+		{IPv4, "order.example", "a.example[192.0.2.1] b.example[192.0.2.2]"},
+		{IPv6, "order.example", "a.example[2001:db8::1]"},
+		{IPv6, "implicit.example", "451 4.4.4"},
+		{IPv6, "numeric.example", "451 4.4.4"},
+		{IPv6, "half.example", "451 4.4.3"},
+		{IPv6, "[192.0.2.7]", "451 4.4.4"},
+		{IPv4, "[IPv6:2001:db8::7]", "451 4.4.4"},
+		{IPv6, "nowhere.example", "550 5.1.2"},
+		{IPv6, "null.example", "556 5.1.10"},
+	} {
+		r := &Router{Resolver: dns, Family: tt.family}
+		if diff := cmp.Diff(tt.want, show(r.Hops(t.Context(), tt.domain))); diff != "" {
+			t.Errorf("%v, %q: %s", tt.family, tt.domain, diff)
+		}
+		parsed, err := ParseFamily(tt.family.String())
+		if err != nil || parsed != tt.family {
+			t.Errorf("%v is read back as %v, %v", tt.family, parsed, err)
+		}
+	}
+	r := &Router{Resolver: dns, Family: IPv6, Relay: &Relay{Host: "relay", Port: 587}}
+	if got := show(r.Hops(t.Context(), "relay")); got != "451 4.4.4" {
+		t.Errorf("a relay without IPv6: %s", got)
+	}
+	if f, err := ParseFamily("IPv6"); err == nil {
+		t.Errorf("IPv6 in capitals is read as %v", f)
+	}
+}
+
 func show(hops []Hop, err error) string {
 	if err != nil {
 		e, ok := err.(*smtp.SMTPError)
