@@ -177,6 +177,8 @@ func span(d time.Duration) string {
 		return count(int(d/time.Hour), "hour")
 	case d >= 2*time.Minute:
 		return strconv.Itoa(int(d/time.Minute)) + " min"
+	case d >= 10*time.Second:
+		return strconv.Itoa(int(d/time.Second)) + " s"
 	case d >= time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}

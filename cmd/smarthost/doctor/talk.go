@@ -165,7 +165,7 @@ func (t *talk) handshake(ctx context.Context, config *tls.Config) (tls.Connectio
 // errorText says what a network error means, without addresses that the finding names anyway.
 func errorText(err error) string {
 	var netErr net.Error
-	var alert tls.AlertError
+	var alert *net.OpError
 	var lookup *net.DNSError
 	switch {
 	case errors.As(err, &lookup):
@@ -178,8 +178,8 @@ func errorText(err error) string {
 		return "no route there from this machine"
 	case errors.Is(err, syscall.EHOSTUNREACH):
 		return "the host cannot be reached"
-	case errors.As(err, &alert):
-		return "TLS: the server answered with the alert " + strings.TrimPrefix(alert.Error(), "tls: ")
+	case errors.As(err, &alert) && alert.Op == "remote error": // crypto/tls
+		return "the server answered with the alert " + strings.TrimPrefix(alert.Err.Error(), "tls: ")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "the connection was closed"
 	}

@@ -1,0 +1,98 @@
+package doctor
+
+import (
+	"context"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		secure map[string]string
+		change func(*Client)
+		check  string
+		level  Level
+		what   string
+		heard  string // what the server must have heard
+	}{
+		"PLAIN":     {nil, nil, "login", Good, `as alice, by PLAIN: 235 2\.7\.0 Logged in`, "tls AUTH PLAIN AGFsaWNlAHNlY3JldA=="},
+		"535":       {map[string]string{"AUTH": "535 5.7.8 no"}, nil, "login", Problem, `refused: 535 5\.7\.8 no`, ""},
+		"454":       {map[string]string{"AUTH": "454 4.7.0 later"}, nil, "login", Warning, `cannot be decided now: 454`, ""},
+		"534":       {map[string]string{"AUTH": "534 5.7.9 use an app password"}, nil, "login", Problem, `app password`, ""},
+		"neither":   {map[string]string{"EHLO": "250-mx\r\n250 AUTH XOAUTH2"}, nil, "login", Problem, `neither PLAIN nor LOGIN`, ""},
+		"no sender": {nil, func(c *Client) { c.From = "" }, "transaction", Note, `no sender is known`, ""},
+		"taken":     {nil, nil, "transaction", Good, `from alice@example\.org to alice@example\.org would be taken.*nothing was sent`, "tls RSET"},
+		"by name":   {nil, func(c *Client) { c.User, c.From = "bob@example.org", "" }, "transaction", Good, `from bob@example\.org`, ""},
+		"to":        {nil, func(c *Client) { c.To = "carol@example.net" }, "transaction", Good, `to carol@example\.net`, "tls RCPT TO:<carol@example.net>"},
+		"sender":    {map[string]string{"login MAIL": "550 5.7.1 not an address of alice"}, nil, "transaction", Problem, `would be refused: "550 5\.7\.1.*" \(at MAIL\)`, ""},
+		"recipient": {map[string]string{"login RCPT": "550 5.1.1 unknown"}, nil, "transaction", Problem, `\(at RCPT\)`, ""},
+		"limit":     {map[string]string{"login MAIL": "450 4.7.1 100 of 100"}, nil, "transaction", Warning, `would have to wait: "450`, ""},
+		"breaks":    {map[string]string{"login MAIL": "close"}, nil, "login", Problem, `ended before its end: the connection was closed`, ""},
+		"LOGIN": {map[string]string{"EHLO": "250-mx\r\n250 AUTH LOGIN", "AUTH": "334 VXNlcm5hbWU6", "YWxpY2U=": "334 UGFzc3dvcmQ6", "c2VjcmV0": "235 ok"},
+			nil, "login", Good, `by LOGIN: 235 ok`, "tls c2VjcmV0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startScript(t, &script{secure: c.secure})
+			client := s.client()
+			client.User, client.Password, client.From = "alice", "secret", "alice@example.org"
+			if c.change != nil {
+				c.change(&client)
+			}
+			all := examine(t, client)
+			matches := false
+			for _, f := range find(all, c.check) {
+				matches = matches || f.Level == c.level && regexp.MustCompile(c.what).MatchString(f.What)
+			}
+			if !matches {
+				t.Errorf("no finding %q at level %v that matches %q:\n%+v", c.check, c.level, c.what, all)
+			}
+			if !strings.Contains(s.transcript(), c.heard) {
+				t.Errorf("the server did not hear %q:\n%s", c.heard, s.transcript())
+			}
+			if strings.Contains(s.transcript(), "DATA") {
+				t.Errorf("DATA was sent without --send:\n%s", s.transcript())
+			}
+		})
+	}
+}
+
+func TestSend(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		final  string
+		follow func(context.Context, netip.Addr, string) Finding
+		want   map[string]string // check to level and text
+	}{
+		"ours":    {"250 2.0.0 queued as 06h0ttpdw76h90sy", nil, map[string]string{"send": `good .*queued as 06h0`, "journey": `note .*look for 06h0ttpdw76h90sy in the server's log`}},
+		"Exim":    {"250 OK id=1vNabc-000000001-AbC2", nil, map[string]string{"journey": `note .*look for 1vNabc-000000001-AbC2 `}},
+		"Postfix": {"250 2.0.0 Ok: queued as 4dGkQz1Xyz", nil, map[string]string{"journey": `note .*look for 4dGkQz1Xyz `}},
+		"no id":   {"250 thanks", nil, map[string]string{"journey": `note .*look for <smarthost-doctor\.`}},
+		"refused": {"554 5.7.1 spam", nil, map[string]string{"send": `problem .*refused: 554 5\.7\.1 spam`}},
+		"followed": {"250 2.0.0 queued as abcdef", func(_ context.Context, _ netip.Addr, id string) Finding {
+			return Finding{Check: "journey", What: id + " has left"}
+		}, map[string]string{"journey": `good abcdef has left`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startScript(t, &script{secure: map[string]string{"DATA": "354 go", ".": c.final}})
+			client := s.client()
+			client.User, client.Password, client.From, client.Send, client.Follow = "alice", "secret", "alice@example.org", "bob@example.net", c.follow
+			all := examine(t, client)
+			for check, want := range c.want {
+				f := find(all, check)
+				if len(f) != 1 || !regexp.MustCompile(want).MatchString(f[0].Level.String()+" "+f[0].What+" "+f[0].Do) {
+					t.Errorf("%s: want %s, got %+v", check, want, f)
+				}
+			}
+			for _, line := range []string{"tls RCPT TO:<bob@example.net>", "Message-ID: <smarthost-doctor.", "To: <bob@example.net>"} {
+				if !strings.Contains(s.transcript(), line) {
+					t.Errorf("the server did not hear %q:\n%s", line, s.transcript())
+				}
+			}
+		})
+	}
+}

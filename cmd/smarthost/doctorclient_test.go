@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestParseTarget(t *testing.T) {
+	t.Parallel()
+	for target, want := range map[string]string{
+		"mx.example.org":       "mx.example.org 0",
+		"mx.example.org.":      "mx.example.org 0",
+		"mx.example.org:2587":  "mx.example.org 2587",
+		"bücher.example":       "xn--bcher-kva.example 0",
+		"192.0.2.1":            "192.0.2.1 0",
+		"192.0.2.1:465":        "192.0.2.1 465",
+		"2001:db8::1":          "2001:db8::1 0",
+		"[2001:db8::1]":        "2001:db8::1 0",
+		"[2001:db8::1]:587":    "2001:db8::1 587",
+		"mx.example.org:smtp":  "error",
+		"mx.example.org:70000": "error",
+		"":                     "error",
+		"a b":                  "error",
+	} {
+		host, port, err := parseTarget(target)
+		got := fmt.Sprint(host, " ", port)
+		var usage usageError
+		if err != nil {
+			got = "error"
+			if !errors.As(err, &usage) {
+				t.Errorf("%q: %v is no error of use", target, err)
+			}
+		}
+		if got != want {
+			t.Errorf("%q: %s, want %s", target, got, want)
+		}
+	}
+}
+
+func TestPlainAddress(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]bool{
+		"alice@example.org": true, "alice": false, "Alice <alice@example.org>": false, "": false, "a@b\r\nRCPT TO:<c@d>": false, "älice@example.org": false,
+		`"a b"@example.org`: false, "a@b> SIZE=1": false,
+	} {
+		if got := plainAddress(s); got != want {
+			t.Errorf("%q: %v", s, got)
+		}
+	}
+}
+
+func TestDoctorIsCalledWrongly(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ args, want string }{
+		{"a.example b.example", "takes one server"},
+		{"--user alice", "name the server to log in at"},
+		{"mx.example --send bob@example.net", "need --user"},
+		{"mx.example --user alice --from nobody", "--from"},
+		{"mx.example --user alice --send bob@example.net --password-stdin", "needs a sender"},
+		{"mx.example --user alice", "--password-stdin"},
+		{"mx.example --user alice --password-stdin", "empty"},
+		{"mx.example --ca /nonexistent", "--ca"},
+	} {
+		var out, errs strings.Builder
+		env := &environment{Context: context.Background(), Stdin: strings.NewReader("\n"), Stdout: &out, Stderr: &errs, Getenv: func(string) string { return "" }}
+		if code := run(env, append([]string{"doctor"}, strings.Fields(c.args)...)); code != 2 || !strings.Contains(errs.String(), c.want) {
+			t.Errorf("%s: exit code %d, %s", c.args, code, errs.String())
+		}
+	}
+}
