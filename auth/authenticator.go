@@ -35,12 +35,13 @@ const MaxPassword = 72
 
 const (
 	maxName   = 255 // octets of a user name
-	maxLogins = 64  // secrets of one account that are tried
+	maxLogins = 64  // secrets of one account that are tried: without a tag, and with the same one
 )
 
 // Authenticator verifies credentials. Its fields must not change once Begin was called; its methods may be called at the same time.
 type Authenticator struct {
-	Store         Store // required
+	Store         Store      // required
+	Sightings     *Sightings // where logins that were of use are noted; nil: nowhere
 	Log           zerolog.Logger
 	Deadline      time.Duration // for the store's answer, and again for the place of a bcrypt run; 0 is 10 s
 	Verifications int           // bcrypt runs at the same time; 0 is GOMAXPROCS
@@ -82,18 +83,24 @@ func newCache[K comparable, V any](size int) *lru.Cache[K, V] {
 func (a *Authenticator) Mechanisms() []string { return []string{sasl.Plain, sasl.Login} }
 
 // Begin starts one exchange. What Next returns as error is the reply: 535 5.7.8 for credentials that are wrong, whichever part
-// of them; 454 4.7.0 if that could not be found out; 501 5.5.2 for a malformed response. ok is called once, on success.
+// of them, or for right ones that have expired or are not allowed from there, which the words say; 454 4.7.0 if that could not be found out;
+// 501 5.5.2 for a malformed response. ok is called once, on success.
 // ctx ends the exchange and whatever it waits for. The error of Begin is 504 5.5.4, the mechanism is not known.
-func (a *Authenticator) Begin(ctx context.Context, mechanism string, peer Peer, ok func(Account)) (sasl.Server, error) {
+func (a *Authenticator) Begin(ctx context.Context, mechanism string, peer Peer, ok func(Login)) (sasl.Server, error) {
 	a.once.Do(a.prepare)
 	try := func(authzid, user string, password []byte) error {
 		ctx, cancel := context.WithTimeout(ctx, verifyWithin)
 		defer cancel()
-		account, err := a.verify(ctx, peer, authzid, user, password)
-		if err == nil {
-			ok(account)
+		l, err := a.verify(ctx, peer, authzid, user, password)
+		if err != nil {
+			return err
 		}
-		return err
+		if why := l.lapsed(peer.Addr); why != "" {
+			return errLapsed(why)
+		}
+		a.Sightings.note(*l, peer)
+		ok(*l)
+		return nil
 	}
 	switch strings.ToUpper(mechanism) {
 	case sasl.Plain:
@@ -107,6 +114,11 @@ func (a *Authenticator) Begin(ctx context.Context, mechanism string, peer Peer, 
 
 func errWrong() *smtp.SMTPError {
 	return &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: "Wrong user name or password"}
+}
+
+// errLapsed refuses a secret that is right. Nobody learns anything by it who does not know the secret.
+func errLapsed(why string) *smtp.SMTPError {
+	return &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: strings.ToUpper(why[:1]) + why[1:]}
 }
 
 func errUnavailable(words string) *smtp.SMTPError {
@@ -130,8 +142,8 @@ func FoldName(name string) (string, error) {
 	return folded, nil
 }
 
-// verify is the whole decision about one pair of credentials.
-func (a *Authenticator) verify(ctx context.Context, peer Peer, authzid, user string, password []byte) (Account, error) {
+// verify finds the login that a pair of credentials is right for, whether it is of use or not.
+func (a *Authenticator) verify(ctx context.Context, peer Peer, authzid, user string, password []byte) (*Login, error) {
 	name, err := FoldName(user)
 	possible := err == nil && len(password) > 0 && len(password) <= MaxPassword && !slices.Contains(password, 0)
 	if authzid != "" { // RFC 4616 §2: to act as somebody else is not allowed to anyone
@@ -141,33 +153,37 @@ func (a *Authenticator) verify(ctx context.Context, peer Peer, authzid, user str
 	var logins []Login
 	if possible {
 		if logins, err = a.logins(ctx, name); err != nil {
-			return Account{}, err
+			return nil, err
 		}
 	}
+	can := candidatesFor(logins, password, peer.Addr)
 	// Who is known to have the right password does not wait, however many others guess from the same address.
-	if l := a.known(name, password, logins); l != nil {
-		return l.Account, nil
+	if l := a.known(name, password, can.logins); l != nil {
+		return l, nil
 	}
 	done, err := a.throttle.enter(ctx, peer.Addr, name)
 	if err != nil {
-		return Account{}, err
+		return nil, err
 	}
-	if l := a.known(name, password, logins); l != nil { // verified for another connection while this one waited
+	if l := a.known(name, password, can.logins); l != nil { // verified for another connection while this one waited
 		done(undecided)
-		return l.Account, nil
+		return l, nil
 	}
-	found, err := a.compare(ctx, name, password, logins)
+	found, err := a.compare(ctx, name, password, logins, can)
 	switch {
 	case err != nil:
 		done(undecided)
-		return Account{}, err
+		return nil, err
 	case found == nil:
 		done(wrong)
-		return Account{}, errWrong()
+		return nil, errWrong()
+	case found.lapsed(peer.Addr) != "": // no guess, and nothing to remember
+		done(undecided)
+		return found, nil
 	}
 	done(right)
 	a.verified.Add(a.cacheKey(name, password, found.Hash), time.Now().Add(verifiedFor))
-	return found.Account, nil
+	return found, nil
 }
 
 // known finds the login that these credentials were verified for not long ago.
@@ -180,48 +196,40 @@ func (a *Authenticator) known(name string, password []byte, logins []Login) *Log
 	return nil
 }
 
-func (a *Authenticator) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+func (a *Authenticator) deadline() time.Duration {
 	if a.Deadline == 0 {
-		return context.WithTimeout(ctx, standardDeadline)
+		return standardDeadline
 	}
-	return context.WithTimeout(ctx, a.Deadline)
+	return a.Deadline
 }
 
 // logins asks the store.
 func (a *Authenticator) logins(ctx context.Context, name string) ([]Login, error) {
-	ctx, cancel := a.withDeadline(ctx)
-	defer cancel()
-	type answer struct {
-		logins []Login
-		err    error
-	}
-	answers := make(chan answer, 1)
-	go func() { // ends with ctx, or with the store; a store that ignores ctx must not hold up the client
+	logins, err := ask(ctx, a.deadline(), func(ctx context.Context) ([]Login, error) {
 		logins, err := a.Store.Logins(ctx, name)
-		answers <- answer{logins, err}
-	}()
-	var got answer
-	select {
-	case got = <-answers:
-	case <-ctx.Done():
-		got.err = ctx.Err()
-	}
-	if got.err != nil {
-		a.Log.Error().Err(got.err).Msg("the accounts cannot be read; clients are told to try again")
+		if err == nil && len(logins) == 0 && a.dummies.due(time.Now()) {
+			for _, some := range a.Store.Sample(ctx, sampleSize) {
+				a.dummies.saw(some)
+			}
+		}
+		return logins, err
+	})
+	if err != nil {
+		a.Log.Error().Err(err).Msg("the accounts cannot be read; clients are told to try again")
 		return nil, errUnavailable("The accounts cannot be read at the moment; keep the message and try again")
 	}
-	return got.logins[:min(len(got.logins), maxLogins)], nil
+	return logins, nil
 }
 
-// compare runs bcrypt for each login, or as often for nobody, so that a name that does not exist takes as long as one that does.
-func (a *Authenticator) compare(ctx context.Context, name string, password []byte, logins []Login) (*Login, error) {
+// compare runs bcrypt for each candidate, or as often for nobody, so that a name that does not exist takes as long as one that does.
+func (a *Authenticator) compare(ctx context.Context, name string, password []byte, logins []Login, can candidates) (*Login, error) {
 	select {
 	case a.waiting <- struct{}{}:
 		defer func() { <-a.waiting }()
 	default:
 		return nil, errUnavailable("Too many logins at the same time; keep the message and try again")
 	}
-	ctx, cancel := a.withDeadline(ctx)
+	ctx, cancel := context.WithTimeout(ctx, a.deadline())
 	defer cancel()
 	select {
 	case a.running <- struct{}{}:
@@ -236,10 +244,13 @@ func (a *Authenticator) compare(ctx context.Context, name string, password []byt
 		return nil, nil
 	}
 	a.dummies.saw(logins)
-	for i := range logins {
-		if bcrypt.CompareHashAndPassword(logins[i].Hash, password) == nil {
-			return &logins[i], nil
+	for i := range can.logins {
+		if bcrypt.CompareHashAndPassword(can.logins[i].Hash, password) == nil {
+			return &can.logins[i], nil
 		}
+	}
+	if can.blank > 0 {
+		bcrypt.CompareHashAndPassword(dummy(can.blank), password)
 	}
 	return nil, nil
 }

@@ -20,10 +20,40 @@ type logins map[string][]Login
 
 func (s logins) Logins(_ context.Context, name string) ([]Login, error) { return s[name], nil }
 
+func (s logins) Login(_ context.Context, name, device string) (Login, bool, error) {
+	for _, l := range s[name] {
+		if l.Device == device {
+			return l, true, nil
+		}
+	}
+	return Login{}, false, nil
+}
+
+func (s logins) Sample(_ context.Context, n int) (some [][]Login) {
+	for _, of := range s {
+		if len(some) < n {
+			some = append(some, of)
+		}
+	}
+	return some
+}
+
 // storeFunc is a Store that does what a test says.
 type storeFunc func(ctx context.Context, name string) ([]Login, error)
 
 func (f storeFunc) Logins(ctx context.Context, name string) ([]Login, error) { return f(ctx, name) }
+
+func (f storeFunc) Login(ctx context.Context, name, device string) (l Login, ok bool, err error) {
+	all, err := f(ctx, name)
+	for _, l := range all {
+		if l.Device == device {
+			return l, true, nil
+		}
+	}
+	return Login{}, false, err
+}
+
+func (f storeFunc) Sample(context.Context, int) [][]Login { return nil }
 
 var here = Peer{Addr: netip.MustParseAddr("192.0.2.1"), Hello: "laptop", Session: "s1"}
 
@@ -46,7 +76,7 @@ func say(t testing.TB, a *Authenticator, mechanism string, peer Peer, responses 
 
 func sayContext(ctx context.Context, a *Authenticator, mechanism string, peer Peer, responses ...[]byte) (account Account, reply string) {
 	called := 0
-	s, err := a.Begin(ctx, mechanism, peer, func(got Account) { account = got; called++ })
+	s, err := a.Begin(ctx, mechanism, peer, func(got Login) { account = got.Account; called++ })
 	for i := 0; err == nil; i++ {
 		if i == len(responses) {
 			return account, "unfinished"

@@ -26,6 +26,46 @@ func costs(t *testing.T, hashes [][]byte) (all []int) {
 	return all
 }
 
+// An account with devices beyond number stands in the sample like any other: what one password costs there, and nothing before it was looked at.
+func TestSampleIsTakenNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hash := hashOf(t, "x", bcrypt.MinCost)
+		store := logins{"fleet": {{Hash: hash}, {Hash: hash, Tag: "aaaaaa"}, {Hash: hash, Tag: "bbbbbb"}}}
+		a := &Authenticator{Store: store}
+		shape := func() []int {
+			if _, reply := say(t, a, "PLAIN", here, []byte("\x00nobody\x00wrong")); reply != wrongReply {
+				t.Fatalf("got %q", reply)
+			}
+			return costs(t, a.dummies.hashes(a.key[:], "nobody"))
+		}
+		if diff := cmp.Diff([]int{4, 4}, shape()); diff != "" {
+			t.Errorf("for the first one who is unknown (-want +got):\n%s", diff)
+		}
+		store["fleet"] = nil
+		a.dummies.shapes = nil
+		if diff := cmp.Diff([]int{ChosenCost}, shape()); diff != "" {
+			t.Errorf("at once again (-want +got):\n%s", diff)
+		}
+		store["single"] = single("single", hash)
+		time.Sleep(sampleEvery)
+		if diff := cmp.Diff([]int{4}, shape()); diff != "" {
+			t.Errorf("after a while (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A dummy costs what a real hash costs, and is nobody's.
+func TestDummy(t *testing.T) {
+	for _, cost := range []int{bcrypt.MinCost, 5, 10} {
+		if got, err := bcrypt.Cost(dummy(cost)); got != cost || err != nil {
+			t.Errorf("cost %d, %v; want %d", got, err, cost)
+		}
+		if err := bcrypt.CompareHashAndPassword(dummy(cost), []byte("")); err != bcrypt.ErrMismatchedHashAndPassword {
+			t.Errorf("compared: %v", err)
+		}
+	}
+}
+
 // checklist 53: for a user that does not exist as many hashes of the same costs are compared as for one that does.
 func TestUnknownUserCostsTheSame(t *testing.T) {
 	cheap, dear := hashOf(t, "x", bcrypt.MinCost), hashOf(t, "x", bcrypt.MinCost+1)
@@ -237,6 +277,17 @@ func TestHashPassword(t *testing.T) {
 		hash, err := HashPassword([]byte(test.password), test.generated)
 		if cost, _ := bcrypt.Cost(hash); (err == nil) != (test.cost > 0) || cost != test.cost {
 			t.Errorf("%q: cost %d, %v; want %d", test.password, cost, err, test.cost)
+		}
+	}
+}
+
+func TestTag(t *testing.T) {
+	for secret, want := range map[string]string{
+		"abc234-xyz": "abc234", "abc234-": "abc234", "abc234": "", "abc23-xyz": "", "abc2345-xyz": "", "ABC234-xyz": "",
+		"abc1o0-xyz": "", "": "", "-": "", "correct-horse": "", "abcd-efgh-ijkm": "",
+	} {
+		if got := Tag(secret); got != want {
+			t.Errorf("%q: got %q, want %q", secret, got, want)
 		}
 	}
 }

@@ -19,12 +19,13 @@ import (
 
 // A Trace is what Received says about how the message came (RFC 5321 §4.4).
 type Trace struct {
-	ID    string     // of the message
-	Hello string     // the argument of EHLO; anything
-	Addr  netip.Addr // of the client
-	With  string     // ESMTPSA or UTF8SMTPSA (RFC 3848, RFC 6531)
-	TLS   string     // version and suite
-	To    []string   // the recipients; named if there is only one
+	ID     string     // of the message
+	Hello  string     // the argument of EHLO; anything
+	Addr   netip.Addr // of the client
+	Device string     // which of the account's devices sent it; "" is left out
+	With   string     // ESMTPSA or UTF8SMTPSA (RFC 3848, RFC 6531)
+	TLS    string     // version and suite
+	To     []string   // the recipients; named if there is only one
 }
 
 // A Range is a span [From, To) of the content, in octets.
@@ -73,7 +74,7 @@ func (c *Content) Finish() (Sealed, error) {
 		return Sealed{}, err
 	}
 	stamp := message.Stamp{
-		Host: c.policy.Hostname, Hello: c.trace.Hello, With: c.trace.With, TLS: c.trace.TLS, ID: c.trace.ID,
+		Host: c.policy.Hostname, Hello: c.trace.Hello, Device: c.trace.Device, With: c.trace.With, TLS: c.trace.TLS, ID: c.trace.ID,
 		Time: time.Now(), Date: !h.Date, MessageID: !h.HasMessageID, Blank: h.Empty && !c.scan.BeginsBlank(),
 	}
 	if c.policy.current().ShowClient {

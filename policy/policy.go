@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -84,16 +85,32 @@ func (t *Transaction) check(k limit.Kind, n int64) error {
 	if t.policy.Limits == nil {
 		return nil
 	}
-	return t.policy.Limits.Check(t.account.Name, t.account.Class, k, n)
+	return t.named(t.policy.Limits.Check(t.counted(), t.account.Class, k, n))
 }
 
 func (t *Transaction) take(k limit.Kind, n int64) error {
 	if t.policy.Limits == nil {
 		return nil
 	}
-	taken, err := t.policy.Limits.Take(t.account.Name, t.account.Class, k, n)
+	taken, err := t.policy.Limits.Take(t.counted(), t.account.Class, k, n)
 	if err == nil {
 		t.taken = append(t.taken, taken)
+	}
+	return t.named(err)
+}
+
+// counted is in whose name the limits count: the account's, or the device's if it has limits of its own. No account has a name with a blank.
+func (t *Transaction) counted() string {
+	if t.account.OwnLimits {
+		return t.account.Name + " " + t.account.Device
+	}
+	return t.account.Name
+}
+
+// named puts the device in front of the refusal of a limit that is its own.
+func (t *Transaction) named(err error) error {
+	if refusal, ok := errors.AsType[*smtp.SMTPError](err); ok && t.account.OwnLimits {
+		refusal.Message = "device " + quoted(t.account.Device) + ": " + refusal.Message
 	}
 	return err
 }

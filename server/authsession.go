@@ -26,14 +26,17 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 	if s.transaction.policy != nil {
 		return nil, s.fault("AUTH", s.words().authInTransaction())
 	}
-	peer := auth.Peer{Addr: s.conn.Addr(), Hello: s.core.Hostname(), Session: s.conn.Session()}
 	a := &exchange{session: s, mechanism: mechanism}
-	server, err := s.server.Auth.Begin(s.conn.Context(), mechanism, peer, a.succeeded)
+	server, err := s.server.Auth.Begin(s.conn.Context(), mechanism, s.peer(), a.succeeded)
 	if err != nil {
 		return nil, a.failed(err)
 	}
 	a.server = server
 	return a, nil
+}
+
+func (s *session) peer() auth.Peer {
+	return auth.Peer{Addr: s.conn.Addr(), Hello: s.core.Hostname(), Session: s.conn.Session()}
 }
 
 // exchange watches one AUTH, because how it ended decides what MAIL is told.
@@ -71,13 +74,27 @@ func claimed(mechanism string, response []byte) string {
 	return string(response[:min(len(response), maxName)])
 }
 
-func (a *exchange) succeeded(account auth.Account) {
+func (a *exchange) succeeded(login auth.Login) {
 	s := a.session
-	s.client.account = &account
-	s.client.login = attempt{outcome: loggedIn, user: account.Name}
+	s.client.account = &login
+	s.client.login = attempt{outcome: loggedIn, user: login.Name}
 	s.conn.LoggedIn()
-	s.server.Memory.loggedIn(s.conn.Addr(), s.core.Hostname(), account.Name)
-	s.client.log.Info().Str("account", bounded(account.Name)).Str("device", bounded(account.Device)).Str("mechanism", a.mechanism).Msg("logged in")
+	s.server.Memory.loggedIn(s.conn.Addr(), s.core.Hostname(), login.Name)
+	who := s.client.log.With().Str("account", bounded(login.Name))
+	if login.Device != "" {
+		who = who.Str("device", bounded(login.Device))
+	}
+	s.client.log = who.Logger()
+	s.client.log.Info().Str("mechanism", a.mechanism).Msg("logged in")
+}
+
+// lapsed asks whether the login is still of use. If not, it says why, in words for the client; else what may be done by it is as it is now.
+func (s *session) lapsed() (why string) {
+	now, why := s.server.Auth.Still(s.conn.Context(), *s.client.account, s.peer())
+	if why == "" {
+		s.client.account = &now
+	}
+	return why
 }
 
 // failed notes how the exchange ended and makes the reply. The user in the log is what the client sent as one: never a response as a whole.
@@ -89,9 +106,9 @@ func (a *exchange) failed(err error) *smtp.SMTPError {
 	}
 	switch {
 	case reply.Code == 535:
-		s.client.login = attempt{wrongPassword, a.user}
+		s.client.login = attempt{wrongPassword, a.user, reply.Message}
 	case reply.Code/100 == 4:
-		s.client.login = attempt{undecided, a.user}
+		s.client.login = attempt{outcome: undecided, user: a.user}
 	}
 	event := s.logRefusal("AUTH", reply).Str("mechanism", bounded(a.mechanism)).Str("user", bounded(a.user))
 	if !ok {

@@ -16,25 +16,26 @@ import (
 type client struct {
 	log     zerolog.Logger
 	since   time.Time
-	offered bool          // it was sent 220 to STARTTLS
-	secure  bool          // a handshake was completed
-	account *auth.Account // nil before it has logged in
-	login   attempt       // the last AUTH that was decided
-	refused bool          // MAIL was refused for want of a login
+	offered bool        // it was sent 220 to STARTTLS
+	secure  bool        // a handshake was completed
+	account *auth.Login // nil before it has logged in
+	login   attempt     // the last AUTH that was decided
+	refused bool        // MAIL was refused for want of a login
 }
 
 // attempt is how an AUTH ended.
 type attempt struct {
 	outcome outcome
 	user    string // whom the client claimed to be, as it came
+	cause   string // what AUTH was told when it failed
 }
 
 type outcome int
 
 const (
-	neverTried outcome = iota
-	wrongPassword
-	undecided // because of us: 454
+	neverTried    outcome = iota
+	wrongPassword         // or one that is right and of no use
+	undecided             // because of us: 454
 	loggedIn
 )
 

@@ -139,7 +139,9 @@ func cuts(sealed policy.Sealed) []spool.Range {
 
 // trace is what goes into Received (RFC 5321 §4.4).
 func (s *session) trace(envelope *spool.Envelope) policy.Trace {
-	trace := policy.Trace{ID: envelope.ID, Hello: s.core.Hostname(), Addr: s.conn.Addr(), With: "ESMTPSA", To: make([]string, len(s.recipients))}
+	trace := policy.Trace{
+		ID: envelope.ID, Hello: s.core.Hostname(), Addr: s.conn.Addr(), Device: envelope.Device, With: "ESMTPSA", To: make([]string, len(s.recipients)),
+	}
 	if s.options.UTF8 {
 		trace.With = "UTF8SMTPSA" // RFC 6531 §4.3
 	}
@@ -154,6 +156,5 @@ func (s *session) trace(envelope *spool.Envelope) policy.Trace {
 
 // logMessage begins an event in a message's life.
 func (s *session) logMessage(envelope *spool.Envelope) *zerolog.Event {
-	return s.client.log.Info().Str("msg", envelope.ID).Str("account", bounded(envelope.Account)).
-		Str("from", bounded(envelope.From)).Int("recipients", len(envelope.Recipients))
+	return s.client.log.Info().Str("msg", envelope.ID).Str("from", bounded(envelope.From)).Int("recipients", len(envelope.Recipients))
 }

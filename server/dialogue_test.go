@@ -30,7 +30,8 @@ import (
 //	@tls [addr]        the same at the door with implicit TLS, handshake included
 //	@starttls          STARTTLS, its 220 and the handshake
 //	@ehlo name         EHLO and its whole reply, which must be 250
-//	@login user        AUTH PLAIN with the right password
+//	@login user [dev]  AUTH PLAIN with the right password, of the account or of one of its devices
+//	@refused user [dev]: pattern   the same, and the reply must match
 //	@raw "octets"      sends Go-quoted octets as they are
 //	@repeat N "octets" sends them N times
 //	@bytewise "octets" sends them one at a time
@@ -40,6 +41,8 @@ import (
 //	@config key=value  changes the settings
 //	@wait duration     lets time pass
 //	@auth down|up      the accounts cannot be reached, or can
+//	@device user name  the user has a device of that name, see accounts.change for what may follow
+//	@limits CLASS=N/D  so many messages for each account of the class
 //	@spool full|broken|failing|ok   storage: no space, Create fails, Commit fails, or well
 //	@certificate none|ok
 //	@queued N          so many messages are kept
@@ -148,12 +151,12 @@ var actions = map[string]func(d *dialogue, t testing.TB, argument string) error{
 		_, err := d.reply("250")
 		return err
 	},
-	"@login": func(d *dialogue, t testing.TB, user string) error {
-		ir := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
-		if err := d.send([]byte("AUTH PLAIN " + ir + "\r\n")); err != nil {
-			return err
-		}
-		return d.expect("235 2\\.7\\.0 .*")
+	"@login":  func(d *dialogue, _ testing.TB, who string) error { return d.login(who, "235 2\\.7\\.0 .*") },
+	"@device": func(d *dialogue, _ testing.TB, words string) error { return d.accounts.change(words) },
+	"@limits": func(d *dialogue, _ testing.TB, words string) error { return d.limit(words) },
+	"@refused": func(d *dialogue, _ testing.TB, argument string) error {
+		who, pattern, _ := strings.Cut(argument, ": ")
+		return d.login(who, pattern)
 	},
 	"@raw":    quoted(func(d *dialogue, octets []byte) error { return d.send(octets) }),
 	"@repeat": repeat,
@@ -292,6 +295,13 @@ func times(action func(d *dialogue, i int) error) func(*dialogue, testing.TB, st
 		}
 		return err
 	}
+}
+
+// login logs in with the right password, and expects a reply.
+func (d *dialogue) login(who, pattern string) error {
+	user, device, _ := strings.Cut(who, " ")
+	ir := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + devicePassword(device)))
+	return d.ask("AUTH PLAIN "+ir, pattern)
 }
 
 func (d *dialogue) ask(line, pattern string) error {

@@ -20,11 +20,10 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/seed-1397b510/smarthost/auth"
 	"github.com/seed-1397b510/smarthost/forward/spool"
 	"github.com/seed-1397b510/smarthost/policy"
+	"github.com/seed-1397b510/smarthost/policy/limit"
 )
 
 const (
@@ -60,7 +59,7 @@ func open(t testing.TB, change func(*Server)) *house {
 	h.server = &Server{
 		Hostname:    hostname,
 		Auth:        &auth.Authenticator{Store: h.accounts},
-		Policy:      &policy.Policy{Hostname: hostname},
+		Policy:      &policy.Policy{Hostname: hostname, Limits: new(limit.Limits)}, // which limit nothing until a test says so
 		Spool:       h.store,
 		Destination: func(address string) string { return address[strings.LastIndexByte(address, '@')+1:] },
 		TLS:         h.certificate.config,
@@ -123,44 +122,6 @@ func (h *house) configure(change string) error {
 		return fmt.Errorf("no setting %q", key)
 	}
 	return h.server.Configure(settings)
-}
-
-// accounts are alice, who may send as alice@example.org and anything at alice.example.org, and bob.
-type accounts struct {
-	mu   sync.Mutex
-	down bool
-}
-
-var passwordHash = sync.OnceValue(func() []byte {
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-	if err != nil {
-		panic(err)
-	}
-	return hash
-})
-
-var errDown = errors.New("accounts: connection refused by db.internal")
-
-func (a *accounts) Logins(_ context.Context, name string) ([]auth.Login, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.down {
-		return nil, errDown
-	}
-	switch name {
-	case "alice":
-		return []auth.Login{{Account: auth.Account{Name: name, Senders: []string{"alice@example.org", "*@alice.example.org"}}, Hash: passwordHash()}}, nil
-	case "bob":
-		return []auth.Login{{Account: auth.Account{Name: name, Senders: []string{"*"}}, Hash: passwordHash()}}, nil
-	}
-	return nil, nil
-}
-
-func (a *accounts) be(state string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.down = state == "down"
-	return nil
 }
 
 // memoryStore keeps what was committed, and knows duplicates as an engine does.

@@ -16,7 +16,7 @@ func (s *session) Mail(from string, options *smtp.MailOptions) error {
 	if s.transaction.policy != nil {
 		return s.fault("MAIL", s.words().nestedMail())
 	}
-	p, err := s.server.Policy.Mail(s.conn.Context(), *s.client.account, from, options)
+	p, err := s.server.Policy.Mail(s.conn.Context(), s.client.account.Account, from, options)
 	if err != nil {
 		return s.fault("MAIL", err)
 	}
@@ -24,7 +24,7 @@ func (s *session) Mail(from string, options *smtp.MailOptions) error {
 	return nil
 }
 
-// unauthenticated is the refusal for a client that has not logged in, nil for one that has.
+// unauthenticated is the refusal for a client that has not logged in, or whose login is of no use any more; nil for one that may go on.
 func (s *session) unauthenticated() *smtp.SMTPError {
 	w := s.words()
 	mode := s.server.current().Unauthenticated
@@ -33,9 +33,13 @@ func (s *session) unauthenticated() *smtp.SMTPError {
 	case s.conn.TLS() == nil: // the guard lets nobody through without TLS; should it ever, nothing is relayed
 		refusal = w.mustStartTLS()
 	case s.client.account != nil:
-		return nil
+		why := s.lapsed()
+		if why == "" {
+			return nil
+		}
+		refusal = w.loginLapsed(why)
 	case login.outcome == wrongPassword:
-		refusal = w.loginFailed(login.user)
+		refusal = w.loginFailed(login.user, login.cause)
 		if mode == Grace && s.server.Memory.usuallyLogsIn(s.conn.Addr(), s.core.Hostname(), login.user) {
 			refusal = temporarily(refusal)
 		}

@@ -53,9 +53,14 @@ func (w words) loginRequired() *smtp.SMTPError {
 }
 
 // loginFailed answers MAIL after a wrong password. It repeats the cause, because the bounce that the author gets shows only this line.
-func (w words) loginFailed(user string) *smtp.SMTPError {
+func (w words) loginFailed(user, cause string) *smtp.SMTPError {
 	return &smtp.SMTPError{Code: 530, EnhancedCode: statusAuthNeeded,
-		Message: w.signed("Authentication required: the login as " + printable(user) + " failed: wrong user name or password")}
+		Message: w.signed("Authentication required: the login as " + printable(user) + " failed: " + strings.ToLower(cause[:min(len(cause), 1)]) + cause[min(len(cause), 1):])}
+}
+
+// loginLapsed answers MAIL when what the client has logged in with was revoked since, or is of no use any more.
+func (w words) loginLapsed(why string) *smtp.SMTPError {
+	return &smtp.SMTPError{Code: 530, EnhancedCode: statusAuthNeeded, Message: w.signed("Authentication required: " + why + "; log in again")}
 }
 
 // unavailable answers MAIL after an AUTH that we could not decide.

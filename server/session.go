@@ -69,11 +69,7 @@ func (s *session) fault(stage string, err error) *smtp.SMTPError {
 }
 
 func (s *session) logRefusal(stage string, reply *smtp.SMTPError) *zerolog.Event {
-	event := s.client.log.Info().Str("stage", stage).Int("code", reply.Code).Str("reply", bounded(reply.Message))
-	if s.client.account != nil {
-		event = event.Str("account", bounded(s.client.account.Name))
-	}
-	return event
+	return s.client.log.Info().Str("stage", stage).Int("code", reply.Code).Str("reply", bounded(reply.Message))
 }
 
 func (s *session) words() words { return s.server.words(s.conn) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,7 +29,7 @@ type File struct {
 	Log  zerolog.Logger
 
 	mu     sync.Mutex
-	logins map[string][]auth.Login // nil until the file was read once
+	logins map[string][]auth.Login // by name, each in the order of devices; nil until the file was read once
 	looked time.Time
 	seen   string // what the file looked like when it was read
 	err    error  // of the last reading
@@ -50,6 +51,31 @@ func (f *File) Logins(_ context.Context, name string) ([]auth.Login, error) {
 	}
 	return f.logins[name], nil
 }
+
+// Login returns the login of one device. It fails as Logins does.
+func (f *File) Login(ctx context.Context, name, device string) (auth.Login, bool, error) {
+	of, err := f.Logins(ctx, name)
+	if i, ok := slices.BinarySearchFunc(of, device, compareDevice); ok {
+		return of[i], true, nil
+	}
+	return auth.Login{}, false, err
+}
+
+// Sample returns the logins of at most n accounts, of those that were read last.
+func (f *File) Sample(_ context.Context, n int) (some [][]auth.Login) {
+	f.mu.Lock()
+	all := f.logins // replaced as a whole, never changed
+	f.mu.Unlock()
+	for _, of := range all {
+		if len(some) == n {
+			break
+		}
+		some = append(some, of)
+	}
+	return some
+}
+
+func compareDevice(l auth.Login, device string) int { return strings.Compare(l.Device, device) }
 
 // Reload reads the file now. On an error, which is returned and logged, the accounts stay as they were.
 func (f *File) Reload() error {
@@ -100,6 +126,9 @@ func (f *File) read() {
 	for _, fault := range faults {
 		f.Log.Error().Err(fault).Msg("a damaged line of the accounts is left out")
 	}
+	for _, of := range logins {
+		slices.SortFunc(of, func(a, b auth.Login) int { return compareDevice(a, b.Device) })
+	}
 	f.logins = logins
 	f.Log.Info().Str("file", f.Path).Int("accounts", len(logins)).Int("damaged", len(faults)).Msg("accounts read")
 }
@@ -119,7 +148,9 @@ func readBounded(path string) ([]byte, error) {
 
 // parse reads all lines. Each fault names file and line.
 func parse(path string, text []byte) (map[string][]auth.Login, []error) {
+	type device struct{ of, name string }
 	logins := map[string][]auth.Login{}
+	seen := map[device]bool{}
 	var faults []error
 	for i, line := range bytes.Split(text, []byte("\n")) {
 		content := strings.TrimRight(string(line), "\r \t")
@@ -127,12 +158,10 @@ func parse(path string, text []byte) (map[string][]auth.Login, []error) {
 			continue
 		}
 		l, err := parseLine(content)
-		if err == nil {
-			for _, other := range logins[l.Name] {
-				if other.Device == l.Device {
-					err = errors.New("the account has this device already, or two lines without one")
-				}
-			}
+		if d := (device{l.Name, l.Device}); err == nil && seen[d] {
+			err = errors.New("the account has this device already, or two lines without one")
+		} else if err == nil {
+			seen[d] = true
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s:%d: %w", path, i+1, err))
@@ -140,7 +169,25 @@ func parse(path string, text []byte) (map[string][]auth.Login, []error) {
 		}
 		logins[l.Name] = append(logins[l.Name], l)
 	}
+	for _, of := range logins {
+		inherit(of)
+	}
 	return logins, faults
+}
+
+// inherit gives the devices of an account the senders and the class that its line without a device has, where they have none themselves.
+func inherit(of []auth.Login) {
+	i := slices.IndexFunc(of, func(l auth.Login) bool { return l.Device == "" })
+	for n := range of {
+		l := &of[n]
+		l.OwnLimits = l.Device != "" && l.Class != ""
+		if i >= 0 && l.Class == "" {
+			l.Class = of[i].Class
+		}
+		if i >= 0 && len(l.Senders) == 0 {
+			l.Senders = of[i].Senders
+		}
+	}
 }
 
 // Read returns all accounts of a file, and a fault for each damaged line. A file that is not there holds none.

@@ -49,7 +49,7 @@ func TestRead(t *testing.T) {
 		return auth.Login{Account: auth.Account{Name: name}, Hash: []byte(hash)}
 	}
 	laptop := login("alice", hashB)
-	laptop.Device, laptop.Class, laptop.Senders = "laptop", "bulk", []string{"alice@example.org", "*@a.example"}
+	laptop.Account = auth.Account{Name: "alice", Device: "laptop", Class: "bulk", Senders: []string{"alice@example.org", "*@a.example"}, OwnLimits: true}
 	want := map[string][]auth.Login{
 		"alice":   {login("alice", hashA), laptop},
 		"printer": {login("printer", hashB)},

@@ -15,12 +15,15 @@ import (
 // stateEvery is how often what the server remembers is written down: after a kill the last second is forgotten.
 const stateEvery = time.Second
 
-// A memory is something that has to outlive a restart: the use of the limits, who logs in from where.
+// A memory is something that has to outlive a restart: the use of the limits, who logs in from where, when devices were last seen.
 type memory interface {
 	Snapshot() []byte
 	Restore([]byte) error
 	Changes() uint64 // grows with every change
 }
+
+// devicesMemory is the name of auth.Sightings among the memories; smarthost device reads them too.
+const devicesMemory = "devices"
 
 // state keeps memories in one file. A file that cannot be read is set aside: what is lost with it is only
 // the count of the current hour and the last days' logins, and mail matters more.

@@ -41,6 +41,7 @@ type service struct {
 	Deliverer    *deliver.Deliverer
 	Forwarder    *forward.Forwarder
 	Server       *server.Server
+	Sightings    *auth.Sightings
 	State        *state
 }
 
@@ -69,6 +70,7 @@ func (s *service) introduce() error {
 		return err
 	}
 	s.Users = &userfile.File{Path: c.userFile(), Log: s.Log}
+	s.Sightings = new(auth.Sightings)
 	s.Limits = new(limit.Limits)
 	s.Policy = &policy.Policy{Hostname: c.Hostname, Limits: s.Limits}
 	s.Router = new(currentRouter)
@@ -84,7 +86,7 @@ func (s *service) introduce() error {
 	}
 	s.Server = &server.Server{
 		Hostname:       c.Hostname,
-		Auth:           &auth.Authenticator{Store: s.Users, Log: s.Log},
+		Auth:           &auth.Authenticator{Store: s.Users, Sightings: s.Sightings, Log: s.Log},
 		Policy:         s.Policy,
 		Spool:          s.Spool,
 		Destination:    s.Router.Destination,
@@ -99,7 +101,7 @@ func (s *service) introduce() error {
 	}
 	s.State = &state{
 		File:     filepath.Join(c.Data, "state.json"),
-		Memories: map[string]memory{"limits": s.Limits, "clients": s.Server.Memory},
+		Memories: map[string]memory{"limits": s.Limits, "clients": s.Server.Memory, devicesMemory: s.Sightings},
 		Log:      s.Log,
 	}
 	return errors.Join(s.configure(c), s.State.Load())

@@ -98,12 +98,12 @@ func TestHeaderTooLarge(t *testing.T) {
 // checklist 86, 88, 89
 func TestFields(t *testing.T) {
 	stamp := Stamp{
-		Host: "mx.example.org", Hello: "laptop", With: "ESMTPSA", TLS: "TLS 1.3 TLS_AES_128_GCM_SHA256", ID: "0123456789abcdef",
+		Host: "mx.example.org", Hello: "laptop", With: "ESMTPSA", TLS: "TLS 1.3 TLS_AES_128_GCM_SHA256", Device: "alices-laptop", ID: "0123456789abcdef",
 		For: "bob@example.net", Time: time.Date(2026, 11, 24, 10, 0, 0, 0, time.FixedZone("", 3600)), Date: true, MessageID: true,
 	}
 	want := "Received: from laptop by mx.example.org with ESMTPSA\r\n" +
-		"\t(TLS 1.3 TLS_AES_128_GCM_SHA256) id 0123456789abcdef for <bob@example.net>;\r\n" +
-		"\tTue, 24 Nov 2026 09:00:00 +0000\r\n" +
+		"\t(TLS 1.3 TLS_AES_128_GCM_SHA256) (device alices-laptop) id 0123456789abcdef\r\n" +
+		"\tfor <bob@example.net>; Tue, 24 Nov 2026 09:00:00 +0000\r\n" +
 		"Date: Tue, 24 Nov 2026 09:00:00 +0000\r\n" +
 		"Message-ID: <0123456789abcdef@mx.example.org>\r\n"
 	if diff := cmp.Diff(want, string(stamp.Fields())); diff != "" {
@@ -114,7 +114,7 @@ func TestFields(t *testing.T) {
 // checklist 89: whatever the client calls itself, Received stays one field with balanced comments and short lines.
 func TestHostileHello(t *testing.T) {
 	for _, hello := range []string{"", "[10.0.0.5]", "a)(b", "x\r\nBcc: y@z", "\x00\x1b[31m", "ü.example", "a;b", strings.Repeat("x", 5000), "a..b_c", `"q\"`} {
-		s := Stamp{Host: "h.example", Hello: hello, Addr: netip.MustParseAddr("2001:db8::1"), With: "ESMTPSA", ID: "1", For: "\"a>\r\nb\"@c", Time: time.Unix(0, 0)}
+		s := Stamp{Host: "h.example", Hello: hello, Device: hello, Addr: netip.MustParseAddr("2001:db8::1"), With: "ESMTPSA", ID: "1", For: "\"a>\r\nb\"@c", Time: time.Unix(0, 0)}
 		fields := string(s.Fields())
 		m, err := mail.ReadMessage(strings.NewReader(fields + "\r\n"))
 		if err != nil || len(m.Header) != 1 || len(m.Header["Received"]) != 1 {

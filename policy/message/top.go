@@ -14,6 +14,7 @@ type Stamp struct {
 	Addr      netip.Addr // of the client; the zero Addr is left out
 	With      string     // ESMTPSA or UTF8SMTPSA (RFC 3848, RFC 6531)
 	TLS       string     // version and suite; "" is left out
+	Device    string     // which of its author's devices sent it; "" is left out
 	ID        string
 	For       string // the only recipient; "" if there are several
 	Time      time.Time
@@ -26,7 +27,8 @@ type Stamp struct {
 const maxLine = 78
 
 // Fields are the fields that go on top of the message, CRLF lines: Received (RFC 5321 §4.4), and Date and Message-ID if asked for
-// (RFC 6409 §8.2, §8.3). Who logged in is not told.
+// (RFC 6409 §8.2, §8.3). Who logged in is not told, but for the
+// name of the device.
 func (s *Stamp) Fields() []byte {
 	date := s.Time.UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700")
 	var b folder
@@ -43,6 +45,9 @@ func (s *Stamp) Fields() []byte {
 			words[i] = atom(w)
 		}
 		b.word("(" + strings.Join(words, " ") + ")")
+	}
+	if s.Device != "" {
+		b.word("(device " + atom(s.Device) + ")")
 	}
 	b.word("id " + s.ID)
 	if s.For != "" && len(s.For) <= maxLine-8 && plain(s.For) {

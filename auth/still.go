@@ -1,0 +1,61 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"time"
+)
+
+// stillDeadline is how long the store may take to tell whether a login is still there: it holds up each MAIL.
+const stillDeadline = 2 * time.Second
+
+// Still tells whether a login, by which the client has proved itself before, is of use yet, and returns it as it is now. If it is not, why says
+// so in words for the client: "the login of device laptop was revoked". A store that does not answer leaves it as it was.
+func (a *Authenticator) Still(ctx context.Context, l Login, peer Peer) (now Login, why string) {
+	a.once.Do(a.prepare)
+	type answer struct {
+		login Login
+		ok    bool
+	}
+	got, err := ask(ctx, stillDeadline, func(ctx context.Context) (answer, error) {
+		login, ok, err := a.Store.Login(ctx, l.Name, l.Device)
+		return answer{login, ok}, err
+	})
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			a.Log.Warn().Err(err).Str("session", peer.Session).Msg("the accounts cannot be read; a session that has logged in goes on")
+		}
+		return l, l.lapsed(peer.Addr)
+	case !got.ok:
+		return l, "the login" + l.of() + " was revoked"
+	case !bytes.Equal(got.login.Hash, l.Hash):
+		return l, "the password" + l.of() + " was changed"
+	}
+	if why = got.login.lapsed(peer.Addr); why == "" {
+		a.Sightings.note(got.login, peer)
+	}
+	return got.login, why
+}
+
+// ask puts a question to the store, and waits for the answer no longer than the deadline: a store that ignores ctx must not hold up the client.
+func ask[T any](ctx context.Context, deadline time.Duration, question func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	type answer struct {
+		got T
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() { // ends with ctx, or with the store
+		got, err := question(ctx)
+		answers <- answer{got, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.got, a.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
