@@ -202,7 +202,7 @@ func follow(ctx context.Context, queue *sqlitespool.Reader, id string) doctor.Fi
 			}
 			last = &e
 		}
-		waited := time.Since(start).Round(time.Second)
+		waited := time.Since(start)
 		switch {
 		case last == nil:
 			return doctor.Finding{Check: "journey", What: fmt.Sprintf("%s has left the queue: it was handed on, or reported to its sender as undeliverable; the server's log says which", id)}
@@ -217,8 +217,9 @@ func follow(ctx context.Context, queue *sqlitespool.Reader, id string) doctor.Fi
 	}
 }
 
+// stillQueued is about a mail that has not left the queue.
 func stillQueued(e spool.Entry, waited time.Duration) doctor.Finding {
-	f := doctor.Finding{Check: "journey", Level: doctor.Warning, What: fmt.Sprintf("%s is still in the queue after %s: %s", e.ID, waited, stateText(e, time.Now())),
+	f := doctor.Finding{Check: "journey", Level: doctor.Warning, What: fmt.Sprintf("%s is still in the queue after %s: %s", e.ID, waited.Round(time.Second), stateText(e, time.Now())),
 		Why: "the next hop does not take it, or cannot be reached", Do: "smarthost queue show " + e.ID}
 	for _, r := range e.Recipients {
 		if text := replyText(e.Last[r.Address]); text != "" {

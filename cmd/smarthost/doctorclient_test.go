@@ -4,8 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-1397b510/smarthost/cmd/smarthost/doctor"
+	"github.com/seed-1397b510/smarthost/forward/spool"
+	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
 )
 
 func TestParseTarget(t *testing.T) {
@@ -70,4 +77,33 @@ func TestDoctorIsCalledWrongly(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s", c.args, code, errs.String())
 		}
 	}
+}
+
+// TestFollow: a mail that has left the queue is told apart from one that stays there.
+func TestFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "queue")
+		s, err := sqlitespool.Open(t.Context(), sqlitespool.Config{Dir: dir, MinFree: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		keep(t, s, &spool.Envelope{ID: "stays", Account: "alice", From: "alice@example.org", Recipients: []spool.Recipient{{Address: "bob@example.com", Destination: "example.com"}}})
+		queue, err := sqlitespool.OpenReadOnly(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer queue.Close()
+		if f := follow(t.Context(), queue, "gone"); f.Level != doctor.Good || !strings.Contains(f.What, "gone has left the queue") {
+			t.Errorf("it has left: %+v", f)
+		}
+		start := time.Now()
+		f := follow(t.Context(), queue, "stays")
+		if f.Level != doctor.Warning || !strings.Contains(f.What, "stays is still in the queue after 1m0s: queued") || f.Do != "smarthost queue show stays" {
+			t.Errorf("it stays: %+v", f)
+		}
+		if waited := time.Since(start); waited != followTime {
+			t.Errorf("it was waited for %s", waited)
+		}
+	})
 }

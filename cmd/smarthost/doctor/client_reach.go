@@ -36,7 +36,7 @@ func troubleOf(err error) trouble {
 // How long a client waits for a dead address before it tries the next one: measured with Debian 12's clients.
 const (
 	deadFirst = "a mail program that tries this address first waits for it each time: Exim and msmtp 2 min 15 s, git 2 min, Postfix 30 s; curl, swaks, nodemailer and Go at most 2 s"
-	deadIPv6  = "Remove the AAAA record until IPv6 works, or make it work: a firewall that drops port %s, a missing route, or a server that listens on IPv4 only"
+	deadIPv6  = "remove the AAAA record until IPv6 works, or make it work: look for a firewall that drops port %s, a missing route, a host that is down"
 )
 
 // reach says which addresses can be connected to, and what it costs that others cannot. With both it is about 587 and 465.
