@@ -44,7 +44,7 @@ func ParseNetwork(s string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// formatNetwork is the shortest form that ParseNetwork reads as p.
-func formatNetwork(p netip.Prefix) string {
+// FormatNetwork is the shortest form that ParseNetwork reads as p.
+func FormatNetwork(p netip.Prefix) string {
 	return strings.TrimSuffix(p.String(), fmt.Sprintf("/%d", p.Addr().BitLen()))
 }

@@ -38,7 +38,7 @@ func TestParseNetwork(t *testing.T) {
 		"": "", "192.0.2.0/33": "", "192.0.2": "", "laptop": "", "fe80::1%eth0": "", "::ffff:192.0.2.1": "", "::ffff:192.0.2.0/120": "",
 	} {
 		p, err := ParseNetwork(text)
-		if (err == nil) != (want != "") || err == nil && (formatNetwork(p) != want || p != netip.Prefix.Masked(p)) {
+		if (err == nil) != (want != "") || err == nil && (FormatNetwork(p) != want || p != netip.Prefix.Masked(p)) {
 			t.Errorf("%q: got %v, %v; want %q", text, p, err, want)
 		}
 	}

@@ -41,8 +41,10 @@ func check(l auth.Login) error {
 	if strings.HasPrefix(l.Name, "#") || strings.Contains(l.Name, ":") {
 		return errors.New("a user name must not begin with # nor contain a colon: the accounts file could not hold it")
 	}
-	if l.Device != "" && !deviceName.MatchString(l.Device) {
-		return errDevice(l.Device)
+	if l.Device != "" {
+		if err := CheckDevice(l.Device); err != nil {
+			return err
+		}
 	}
 	line := format(l)
 	back, err := parseLine(line)

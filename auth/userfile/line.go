@@ -81,8 +81,8 @@ func setAttribute(l *auth.Login, word string) (err error) {
 		}
 		l.Class = value
 	case "device":
-		if !deviceName.MatchString(value) {
-			return errDevice(value)
+		if err := CheckDevice(value); err != nil {
+			return err
 		}
 		l.Device = value
 	case "expires":
@@ -106,7 +106,11 @@ func setAttribute(l *auth.Login, word string) (err error) {
 	return nil
 }
 
-func errDevice(name string) error {
+// CheckDevice tells what is wrong with the name of a device.
+func CheckDevice(name string) error {
+	if deviceName.MatchString(name) {
+		return nil
+	}
 	return fmt.Errorf("%q is not the name of a device: at most 64 letters, digits, dots, - and _, and a letter or digit first", name)
 }
 
@@ -140,7 +144,7 @@ func format(l auth.Login) string {
 		words = append(words, "expires="+FormatExpiry(l.Expires))
 	}
 	for _, n := range l.Networks {
-		words = append(words, "network="+formatNetwork(n))
+		words = append(words, "network="+FormatNetwork(n))
 	}
 	if l.Tag != "" {
 		words = append(words, "tag="+l.Tag)

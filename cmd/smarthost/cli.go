@@ -37,6 +37,7 @@ func commands() []command {
 	return []command{
 		{"serve", "take and forward mail; runs in the foreground", serveCommand},
 		{"user", "add, list, show and remove accounts, change passwords", userCommand},
+		{"device", "give laptops and services of an account passwords of their own, list and revoke them", deviceCommand},
 		{"queue", "show the mail that waits, and why", queueCommand},
 		{"doctor", "say what is wrong with a server: another one as a laptop sees it, or this one", doctorCommand},
 		{"config", "print the config file with its defaults, or check one", configCommand},

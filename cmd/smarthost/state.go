@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -24,6 +25,8 @@ type memory interface {
 
 // devicesMemory is the name of auth.Sightings among the memories; smarthost device reads them too.
 const devicesMemory = "devices"
+
+func (c *Config) stateFile() string { return filepath.Join(c.Data, "state.json") }
 
 // state keeps memories in one file. A file that cannot be read is set aside: what is lost with it is only
 // the count of the current hour and the last days' logins, and mail matters more.

@@ -84,14 +84,8 @@ func userCommand(env *environment, args []string) error {
 	case !sub.named && len(args) != 0:
 		return usageError(fmt.Sprintf("user %s takes no name (see smarthost user --help)", word))
 	}
-	var foreign []string
-	fs.Visit(func(set *flag.Flag) {
-		if set.Name != "config" && !slices.Contains(strings.Fields(sub.flags), set.Name) {
-			foreign = append(foreign, "--"+set.Name)
-		}
-	})
-	if len(foreign) > 0 {
-		return usageError(fmt.Sprintf("user %s does not take %s (see smarthost user --help)", word, strings.Join(foreign, ", ")))
+	if foreign := foreignFlags(fs, sub.flags); foreign != "" {
+		return usageError(fmt.Sprintf("user %s does not take %s (see smarthost user --help)", word, foreign))
 	}
 	c, err := loadConfig(env, *f.config)
 	if err != nil {
@@ -104,6 +98,17 @@ func userCommand(env *environment, args []string) error {
 		}
 	}
 	return sub.run(env, c, name, f)
+}
+
+// foreignFlags names the flags that were given and are none of a subcommand's.
+func foreignFlags(fs *flag.FlagSet, known string) string {
+	var foreign []string
+	fs.Visit(func(set *flag.Flag) {
+		if set.Name != "config" && !slices.Contains(strings.Fields(known), set.Name) {
+			foreign = append(foreign, "--"+set.Name)
+		}
+	})
+	return strings.Join(foreign, ", ")
 }
 
 func userAdd(env *environment, c *Config, name string, f *userFlags) error {

@@ -34,9 +34,13 @@ func newHousehold(t *testing.T) *household {
 
 // user runs `smarthost user …` and returns what it printed and its exit code.
 func (h *household) user(stdin string, args ...string) (stdout, stderr string, code int) {
+	return h.run(stdin, "user", args...)
+}
+
+func (h *household) run(stdin, command string, args ...string) (stdout, stderr string, code int) {
 	env := testEnvironment(h.T, nil)
 	env.Stdin = strings.NewReader(stdin)
-	code = run(env, append([]string{"--config", h.config, "user"}, args...))
+	code = run(env, append([]string{"--config", h.config, command}, args...))
 	return env.Stdout.(*bytes.Buffer).String(), env.Stderr.(*bytes.Buffer).String(), code
 }
 

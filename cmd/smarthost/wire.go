@@ -100,7 +100,7 @@ func (s *service) introduce() error {
 		Memory:         new(server.Memory),
 	}
 	s.State = &state{
-		File:     filepath.Join(c.Data, "state.json"),
+		File:     c.stateFile(),
 		Memories: map[string]memory{"limits": s.Limits, "clients": s.Server.Memory, devicesMemory: s.Sightings},
 		Log:      s.Log,
 	}
