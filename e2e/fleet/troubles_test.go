@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -44,6 +45,12 @@ var troubles = []trouble{
 	{name: "lost 250", begin: unheard, unheard: true},
 }
 
+// named is one of the troubles.
+func named(name string) trouble {
+	i := slices.IndexFunc(troubles, func(x trouble) bool { return x.name == name })
+	return troubles[i]
+}
+
 // firewalled is a trouble that nftables makes on the server's side of the cable.
 func firewalled(chains string) func(*testing.T, *world, client) func() {
 	return func(t *testing.T, w *world, _ client) func() {
@@ -55,25 +62,20 @@ func firewalled(chains string) func(*testing.T, *world, client) func() {
 // expired lets the server's certificate be over, until a new one is put in its place.
 func expired(t *testing.T, w *world, _ client) func() {
 	now := time.Now()
-	w.server.Authority.IssueFor(t, w.server.Folder, now.AddDate(0, -3, 0), now.Add(-time.Hour), lab.Hostname)
-	w.server.Reload(t)
-	return func() {
-		w.server.Authority.Issue(t, w.server.Folder, lab.Hostname)
-		w.server.Reload(t)
-	}
+	w.certify(t, now.AddDate(0, -3, 0), now.Add(-time.Hour))
+	return func() { w.certify(t, now.Add(-time.Hour), now.Add(24*time.Hour)) }
 }
 
 // clock moves the laptop's clock, as a flat battery does, until it is set right.
 func clock(now string) func(*testing.T, *world, client) func() {
 	return func(t *testing.T, w *world, c client) func() {
 		t.Helper()
-		w.laptop.Write(t, "/etc/faketimerc", "@"+now+"\n", 0o644)
-		w.laptop.Write(t, "/etc/ld.so.preload", "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1\n", 0o644)
+		w.setClock(t, "@"+now)
 		if c.restart != nil {
 			c.restart(t, w)
 		}
 		return func() {
-			lab.Check(t, os.Remove(filepath.Join(w.laptop.Root, "/etc/ld.so.preload")))
+			w.setClock(t, "")
 			if c.restart != nil {
 				c.restart(t, w)
 			}

@@ -28,6 +28,9 @@ type world struct {
 	laptop, relay *lab.Host
 	server        *lab.Smarthost
 	upstream      *lab.Sink
+	ca            *lab.Authority
+	certify       func(t *testing.T, from, until time.Time) // gives the server another certificate
+	hiccup        func(t *testing.T) (heal func())          // keeps the server's accounts from answering
 
 	folder string // a place for the test's own files
 }
@@ -36,33 +39,58 @@ type world struct {
 // inside [submission]; names are further DNS records.
 func newWorld(t *testing.T, root, submission string, names ...string) *world {
 	t.Helper()
-	w := &world{folder: t.TempDir()}
-	roots := os.Getenv("SMARTHOST_E2E_LAYERS")
-	if roots == "" {
-		t.Fatal("SMARTHOST_E2E_LAYERS does not name the laptops' root file systems; e2e/run makes them and sets it")
+	w := newNetwork(t, root, "", names...)
+	w.serve(t, submission)
+	return w
+}
+
+// serve starts the server under test.
+func (w *world) serve(t *testing.T, submission string) {
+	t.Helper()
+	w.server = lab.Install(t, lab.Options{Host: w.relay, Authority: w.ca, Submission: submission, Forward: `relay = "smtp://127.0.0.1:2525?tls=none"`})
+	w.certify = func(t *testing.T, from, until time.Time) {
+		w.ca.IssueFor(t, w.server.Folder, from, until, lab.Hostname)
+		w.server.Reload(t)
 	}
-	w.laptop = lab.NewHost(t, lab.Mount(t, filepath.Join(roots, root), filepath.Join(roots, "base")))
-	w.relay = lab.NewHost(t, "")
+	w.hiccup = func(t *testing.T) func() { return hanging(t, w, client{}) }
+	w.server.Start(t)
+}
+
+// newNetwork is newWorld without a server. relayRoot is the root file system of the machine for it, "" is the test program's.
+func newNetwork(t *testing.T, root, relayRoot string, names ...string) *world {
+	t.Helper()
+	w := &world{folder: t.TempDir(), ca: lab.NewAuthority(t)}
+	w.laptop = lab.NewHost(t, layers(t, root))
+	if relayRoot != "" {
+		relayRoot = layers(t, relayRoot)
+	}
+	w.relay = lab.NewHost(t, relayRoot)
 	lab.Connect(t, w.laptop, []string{laptop4 + "/24", laptop6 + "/64"}, w.relay, []string{server4 + "/24", server6 + "/64"})
 	// A kernel that gives up after seconds, so that nobody waits for minutes: what programs see is the same ETIMEDOUT.
 	w.laptop.Sysctl(t, "net.ipv4.tcp_syn_retries=1", "net.ipv4.tcp_retries2=2")
 	w.laptop.Write(t, "/etc/resolv.conf", "nameserver "+server4+"\noptions timeout:1 attempts:2\n", 0o644)
-
-	ca := lab.NewAuthority(t)
-	w.trust(t, ca)
+	w.trust(t)
 	w.relay.In(t, func() {
 		lab.StartDNS(t, server4, append([]string{"smarthost.test. 1 IN A " + server4, "laptop.test. 1 IN A " + laptop4, "client.test. 1 IN A " + laptop4}, names...)...)
 		w.upstream = lab.StartSink(t, "127.0.0.1:2525", false)
 	})
-	w.server = lab.Install(t, lab.Options{Host: w.relay, Authority: ca, Submission: submission, Forward: `relay = "smtp://127.0.0.1:2525?tls=none"`})
-	w.server.Start(t)
 	return w
 }
 
-// trust adds the authority to those that the laptop's programs trust, as a public one would be.
-func (w *world) trust(t *testing.T, ca *lab.Authority) {
+// layers mounts a root file system of e2e/roots.
+func layers(t *testing.T, name string) string {
 	t.Helper()
-	ours, err := os.ReadFile(ca.File)
+	roots := os.Getenv("SMARTHOST_E2E_LAYERS")
+	if roots == "" {
+		t.Fatal("SMARTHOST_E2E_LAYERS does not name the laptops' root file systems; e2e/run makes them and sets it")
+	}
+	return lab.Mount(t, filepath.Join(roots, name), filepath.Join(roots, "base"))
+}
+
+// trust adds the world's authority to those that the laptop's programs trust, as a public one would be.
+func (w *world) trust(t *testing.T) {
+	t.Helper()
+	ours, err := os.ReadFile(w.ca.File)
 	lab.Check(t, err)
 	w.laptop.Write(t, "/usr/local/share/ca-certificates/test.crt", string(ours), 0o644)
 	all := filepath.Join(w.laptop.Root, "/etc/ssl/certs/ca-certificates.crt")
@@ -84,6 +112,19 @@ func (w *world) enroll(t *testing.T, client string, more ...string) {
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the script of enroll %s: %v\n%s\n%s", client, err, said, out)
 	}
+}
+
+// setClock gives the laptop's programs another time, in the words of libfaketime: "@2001-02-03 04:05:06", "+0 x60". "" is the
+// true time again. Programs that run see it after some seconds.
+func (w *world) setClock(t *testing.T, clock string) {
+	t.Helper()
+	const preload = "/etc/ld.so.preload"
+	if clock == "" {
+		lab.Check(t, os.Remove(filepath.Join(w.laptop.Root, preload)))
+		return
+	}
+	w.laptop.Write(t, "/etc/faketimerc", clock+"\n", 0o644)
+	w.laptop.Write(t, preload, "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1\n", 0o644)
 }
 
 // A result is how a command ended that a person or a program on the laptop has called.

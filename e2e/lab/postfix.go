@@ -136,10 +136,7 @@ message_drop_headers =
 	// The master is in a session of its own, out of reach of a signal to the script that starts it.
 	t.Cleanup(func() { Command(t, "postfix", "-c", etc, "stop") })
 	for _, port := range []string{"25", "587"} {
-		Await(t, "Postfix on port "+port, 30*time.Second, func() bool {
-			c, err := net.Dial("tcp", "127.0.0.1:"+port)
-			return err == nil && c.Close() == nil
-		})
+		AwaitPort(t, "127.0.0.1:"+port)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -5,6 +5,7 @@ package lab
 import (
 	"bytes"
 	"errors"
+	"net"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -64,4 +65,13 @@ func Command(t *testing.T, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// AwaitPort returns when somebody listens on a TCP address.
+func AwaitPort(t *testing.T, address string) {
+	t.Helper()
+	Await(t, "a server on "+address, 30*time.Second, func() bool {
+		c, err := net.Dial("tcp", address)
+		return err == nil && c.Close() == nil
+	})
 }
