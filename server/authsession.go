@@ -85,7 +85,7 @@ func (a *exchange) succeeded(login auth.Login) {
 		who = who.Str("device", bounded(login.Device))
 	}
 	s.client.log = who.Logger()
-	s.client.log.Info().Str("mechanism", a.mechanism).Msg("logged in")
+	s.client.log.Info().Str("mechanism", a.mechanism).Str("hello", bounded(s.core.Hostname())).Msg("logged in")
 }
 
 // lapsed asks whether the login is still of use. If not, it says why, in words for the client; else what may be done by it is as it is now.

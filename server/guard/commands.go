@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -203,16 +202,12 @@ func (c *Conn) hand(v verb, line []byte) {
 	c.asked, c.give = v, line
 }
 
-// helloName is the name that a client gives itself, for go-smtp. Any that can be printed will do: Exim, refused here, goes on
-// without logging in, and its mail bounces. Letters above ASCII have no place in it and are handed on as "?".
+// helloName is the name that a client gives itself, for go-smtp. Any will do: Exim, refused here, goes on without logging in, and
+// its mail bounces. What is not ASCII has no place in it and is handed on as "?"; controls were refused with the whole line.
 func (c *Conn) helloName(arg []byte) (string, bool) {
 	name, _ := cutWord(string(arg))
-	switch {
-	case name == "":
+	if name == "" {
 		c.say("501 5.5.4 Syntax: EHLO hostname")
-		return "", false
-	case !utf8.ValidString(name) || strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0:
-		c.say("501 5.5.4 The name cannot be printed")
 		return "", false
 	}
 	return strings.Map(func(r rune) rune {

@@ -20,7 +20,7 @@ func TestDialogues(t *testing.T) {
 			EHLO [IPv6:::1] -> 250-mx.test
 			EHLO my_pc..local -> 250-mx.test
 			EHLO büro -> 250-mx.test
-			EHLO b\xff -> 501 5.5.4
+			EHLO b\xff -> 250
 			HELO x -> 250 mx.test
 			LHLO x -> 500 5.5.2`,
 		"simple": `
