@@ -109,7 +109,7 @@ func (v *visit) judgeTrust(chain []*x509.Certificate, now time.Time) Finding {
 		now = leaf.NotBefore
 	}
 	f := Finding{Check: "certificate", Why: "clients that do not know the issuer refuse the certificate"}
-	options := x509.VerifyOptions{CurrentTime: now, Intermediates: x509.NewCertPool()}
+	options := x509.VerifyOptions{CurrentTime: now, Roots: v.Roots, Intermediates: x509.NewCertPool()}
 	for _, c := range chain[1:] {
 		options.Intermediates.AddCert(c)
 	}

@@ -105,7 +105,7 @@ func (v *visit) outgoing() []outgoing {
 		case public(source):
 			all = append(all, outgoing{source, true})
 		default:
-			for _, a := range v.names().of(four).addrs {
+			for _, a := range v.names.of(four).addrs {
 				if public(a) {
 					all = append(all, outgoing{a, false})
 				}

@@ -29,7 +29,7 @@ func (v *visit) ports() []uint16 {
 // checkOpenRelay comes to the server as a stranger would, through its public addresses, and asks it to take mail for somebody
 // else: in clear, and in TLS without a login. It never comes to DATA.
 func (v *visit) checkOpenRelay(ctx context.Context) []Finding {
-	addrs := v.names().all()
+	addrs := v.names.all()
 	addrs = addrs[:min(len(addrs), 8)]
 	if len(addrs) == 0 {
 		return []Finding{v.unreached("no address of the host name is known")}

@@ -50,7 +50,7 @@ func judgeQueue(s spool.Stats, now time.Time) []Finding {
 	}
 	age := now.Sub(s.Oldest)
 	f.Detail["oldest_s"] = int64(age.Seconds())
-	f.What = fmt.Sprintf("%s wait (%s), the oldest for %s", count(s.Messages, "message"), octets(uint64(max(s.Bytes, 0))), age.Round(time.Second))
+	f.What = fmt.Sprintf("%s waiting (%s), the oldest for %s", count(s.Messages, "message"), octets(uint64(max(s.Bytes, 0))), age.Round(time.Second))
 	if age > ageNote {
 		f.Level, f.Why, f.Do = Note, "something keeps it from leaving", "see what the other servers say: smarthost queue"
 	}

@@ -29,8 +29,9 @@ type Server struct {
 	Exposed        []string // files with secrets that every user of this machine can read
 	MaxConnections int      // that the server takes; 0 = no limit
 
-	Certificate, Key string // PEM files
-	CA               string // the CA's certificate, if a private one of the server issues the certificate; "" = the operator's
+	Certificate, Key string         // PEM files
+	Roots            *x509.CertPool // authorities that clients know; nil = those of the system
+	CA               string         // the CA's certificate, if a private one of the server issues the certificate; "" = the operator's
 
 	Relay      *route.Relay   // nil = mail goes to the MX of each recipient
 	RelayRoots *x509.CertPool // authorities for the relay; nil = those of the system
@@ -55,7 +56,7 @@ type Door struct {
 // A visit is one run of a Server, with what several checks want to know and one asks.
 type visit struct {
 	Server
-	names func() selfNames
+	names selfNames
 	roll  func() roll
 	at    machine
 }
@@ -145,7 +146,8 @@ func (s Server) visit(ctx context.Context) *visit {
 		s.Probes = []string{"gmail.com", "outlook.com"}
 	}
 	v := &visit{Server: s, at: newMachine(s.Addresses, s.Sources)}
-	v.names = sync.OnceValue(func() selfNames { return v.lookUpSelf(ctx) })
+	s.Progress.say("the host name in DNS")
+	v.names = v.lookUpSelf(ctx)
 	v.roll = sync.OnceValue(v.readRoll)
 	return v
 }

@@ -40,6 +40,8 @@ func (v *visit) lookUpSelf(ctx context.Context) (n selfNames) {
 }
 
 func (v *visit) lookUp(ctx context.Context, network, host string) addresses {
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
 	addrs, err := v.Resolver.LookupNetIP(ctx, network, host)
 	if notFound(err) {
 		err = nil
@@ -68,7 +70,7 @@ func (v *visit) checkHostname(context.Context) []Finding {
 			Why: "clients find the server by its name and check its certificate against it, and other servers distrust one that greets them with such a name",
 			Do:  `set hostname = "mx.example.org" (the server's name in DNS) in ` + v.configName()}}
 	}
-	n := v.names()
+	n := v.names
 	var found []Finding
 	if err := cmp.Or(n.four.err, n.six.err); err != nil {
 		which := "addresses"
@@ -158,7 +160,7 @@ func (v *visit) judgeReverse(ctx context.Context, o outgoing) Finding {
 	}
 	leadsBack := slices.ContainsFunc(names, func(name string) bool {
 		if strings.EqualFold(name, v.Hostname) {
-			return slices.Contains(v.names().all(), o.addr)
+			return slices.Contains(v.names.all(), o.addr)
 		}
 		return slices.Contains(v.lookUp(ctx, network(o.addr), name).addrs, o.addr)
 	})
