@@ -37,6 +37,7 @@ var troubles = []trouble{
 	{name: "expired certificate", begin: expired},
 	{name: "clock behind", begin: clock("2001-02-03 04:05:06")},
 	{name: "accounts hang", begin: hanging},
+	{name: "account missing", begin: missing},
 	{name: "dead IPv6", names: []string{"smarthost.test. 1 IN AAAA " + server6}, begin: firewalled(`chain in {
 		type filter hook input priority 0
 		meta nfproto ipv6 tcp dport { 587, 465 } drop
@@ -98,6 +99,24 @@ func hanging(t *testing.T, w *world, _ client) func() {
 		lab.Check(t, err)
 		lab.Check(t, f.Close())
 		lab.Check(t, os.Remove(fifo))
+	}
+}
+
+// missing takes the account out of the file for a moment, as a file that is put in place too early does. The laptop has sent mail
+// before, or the server would have no reason to think well of it.
+func missing(t *testing.T, w *world, c client) func() {
+	if said := c.send(t, w, "before"); said.code != 0 {
+		t.Fatalf("before the trouble: exit code %d: %s", said.code, said.text)
+	}
+	lab.Await(t, "the mail before the trouble", patience, func() bool { return w.arrived("before") == 1 })
+	users := filepath.Join(w.server.Data, "users")
+	aside := users + ".aside"
+	lab.Check(t, os.Rename(users, aside))
+	lab.Check(t, os.WriteFile(users, []byte("# nobody yet\n"), 0o600))
+	w.server.Reload(t)
+	return func() {
+		lab.Check(t, os.Rename(aside, users))
+		w.server.Reload(t)
 	}
 }
 
