@@ -57,6 +57,7 @@ func newServerDoctor(env *environment, c *Config, f *doctorFlags, progress docto
 		Key:            certificates.KeyFile,
 		Relay:          router.Relay,
 		RelayRoots:     roots,
+		Family:         c.Forward.Family,
 		Probes:         f.probes,
 		Progress:       progress,
 	}

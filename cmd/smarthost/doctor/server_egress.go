@@ -88,7 +88,12 @@ func (v *visit) probe(ctx context.Context, domain string) ([]knock, error) {
 
 // leavesOn tells that mail may leave on a family and the machine has it.
 func (v *visit) leavesOn(four bool) bool {
-	return v.at.source(four).IsValid() && (v.Family != "ipv4" || four) && (v.Family != "ipv6" || !four)
+	return v.at.source(four).IsValid() && v.uses(four)
+}
+
+// uses tells that forward.family lets mail leave on a family.
+func (v *visit) uses(four bool) bool {
+	return v.Family == route.AnyFamily || (v.Family == route.IPv4) == four
 }
 
 func (v *visit) knock(ctx context.Context, k *knock) {
@@ -120,7 +125,7 @@ func (v *visit) judgeEgress(four bool, all []knock) Finding {
 	open := slices.IndexFunc(mine, func(k knock) bool { return strings.HasPrefix(k.said, "220") })
 	refusing := slices.IndexFunc(mine, func(k knock) bool { return k.said != "" })
 	switch {
-	case v.Family == "ipv6" && four, v.Family == "ipv4" && !four:
+	case !v.uses(four):
 		return Finding{}
 	case !v.leavesOn(four) && four:
 		f.Level, f.What = Warning, "this machine has no IPv4 that leads outwards"
@@ -167,7 +172,7 @@ func (v *visit) checkRelay(ctx context.Context) []Finding {
 		v4, v6 = addresses{addrs: []netip.Addr{a}}, addresses{}
 	}
 	addrs := slices.DeleteFunc(slices.Concat(v4.addrs, v6.addrs), func(a netip.Addr) bool {
-		return v.Family == "ipv4" && !a.Is4() || v.Family == "ipv6" && a.Is4() || public(a) && !v.leavesOn(a.Is4())
+		return !v.uses(a.Is4()) || public(a) && !v.leavesOn(a.Is4())
 	})
 	addrs = addrs[:min(len(addrs), 8)]
 	if len(addrs) == 0 {

@@ -96,7 +96,7 @@ type outgoing struct {
 func (v *visit) outgoing() []outgoing {
 	var all []outgoing
 	for _, four := range []bool{true, false} {
-		if v.Family == "ipv6" && four || v.Family == "ipv4" && !four {
+		if !v.uses(four) {
 			continue
 		}
 		source := v.at.source(four)

@@ -35,7 +35,7 @@ type Server struct {
 
 	Relay      *route.Relay   // nil = mail goes to the MX of each recipient
 	RelayRoots *x509.CertPool // authorities for the relay; nil = those of the system
-	Family     string         // the only family that mail leaves on, "ipv4" or "ipv6"; else both
+	Family     route.Family   // that mail leaves on
 	Probes     []string       // domains whose mail servers port 25 is tried with; nil = gmail.com and outlook.com
 
 	Resolver  Resolver                                                             // nil = the name servers of /etc/resolv.conf

@@ -72,7 +72,7 @@ func TestReverseName(t *testing.T) {
 	}{
 		"both":       {Server{}, zone{records: []string{a4, a6, ptr4, ptr6}}, []string{"good reverse name: 198.51.100.7 leads to mx.example.org and back", "good reverse name: 2001:db8:a::7 leads"}},
 		"none on v6": {Server{}, zone{records: []string{a4, a6, ptr4}}, []string{"good reverse name: ", "problem reverse name: 2001:db8:a::7 the address has no reverse name"}},
-		"ipv4 only":  {Server{Family: "ipv4"}, zone{records: []string{a4, a6, ptr4}}, []string{"good reverse name: 198.51.100.7"}},
+		"ipv4 only":  {Server{Family: route.IPv4}, zone{records: []string{a4, a6, ptr4}}, []string{"good reverse name: 198.51.100.7"}},
 		"not back":   {four, zone{records: []string{ptr4}}, []string{"problem reverse name: mx.example.org, which does not lead back"}},
 		"other name": {four, zone{records: []string{a4, other, "7.100.51.198.in-addr.arpa. 1 IN PTR mail.example.net."}}, []string{"warning reverse name: is mail.example.net, which leads back, but the server greets as mx.example.org"}},
 		"no answer":  {four, zone{failing: []string{"7.100.51.198.in-addr.arpa."}}, []string{"warning reverse name: no answer about the reverse name"}},
