@@ -50,6 +50,7 @@ type Authenticator struct {
 	once     sync.Once
 	running  chan struct{} // holds Verifications tokens
 	waiting  chan struct{} // holds Waiting tokens
+	asking   chan struct{} // holds a token for each question to the store
 	key      [32]byte      // of the cache and of the choice of dummies
 	verified *lru.Cache[[sha256.Size]byte, time.Time]
 	throttle throttle
@@ -66,6 +67,7 @@ func (a *Authenticator) prepare() {
 	}
 	a.running = make(chan struct{}, verifications)
 	a.waiting = make(chan struct{}, waiting+verifications)
+	a.asking = make(chan struct{}, maxAsking)
 	rand.Read(a.key[:])
 	a.verified = newCache[[sha256.Size]byte, time.Time](standardVerified)
 	a.throttle.prepare()
@@ -205,7 +207,7 @@ func (a *Authenticator) deadline() time.Duration {
 
 // logins asks the store.
 func (a *Authenticator) logins(ctx context.Context, name string) ([]Login, error) {
-	logins, err := ask(ctx, a.deadline(), func(ctx context.Context) ([]Login, error) {
+	logins, err := ask(ctx, a.asking, a.deadline(), func(ctx context.Context) ([]Login, error) {
 		logins, err := a.Store.Logins(ctx, name)
 		if err == nil && len(logins) == 0 && a.dummies.due(time.Now()) {
 			for _, some := range a.Store.Sample(ctx, sampleSize) {

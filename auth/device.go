@@ -19,19 +19,18 @@ type candidates struct {
 func candidatesFor(logins []Login, password []byte, from netip.Addr) (c candidates) {
 	tag := Tag(string(password))
 	var fitting, untagged []Login
-	for _, l := range logins {
-		switch {
-		case l.Tag == "":
-			untagged = append(untagged, l)
-		case l.Tag == tag:
-			fitting = append(fitting, l)
+	for i := range logins { // not by value: there can be thousands
+		switch l := &logins[i]; {
+		case l.Tag == "" && len(untagged) < maxLogins:
+			untagged = append(untagged, *l)
+		case l.Tag != "" && l.Tag == tag && len(fitting) < maxLogins:
+			fitting = append(fitting, *l)
 		}
 	}
 	if len(fitting) == 0 {
 		c.blank = taggedCost(logins)
 	}
 	for _, some := range [][]Login{fitting, untagged} {
-		some = some[:min(len(some), maxLogins)]
 		for _, l := range some {
 			if l.lapsed(from) == "" {
 				c.logins = append(c.logins, l)
@@ -48,8 +47,8 @@ func candidatesFor(logins []Login, password []byte, from netip.Addr) (c candidat
 
 // taggedCost is the bcrypt cost of the logins with a tag, as the first of them has it; 0 if there is none.
 func taggedCost(logins []Login) int {
-	for _, l := range logins {
-		if l.Tag != "" {
+	for i := range logins {
+		if l := &logins[i]; l.Tag != "" {
 			if cost, err := bcrypt.Cost(l.Hash); err == nil {
 				return cost
 			}

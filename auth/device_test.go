@@ -86,7 +86,6 @@ func TestLapsed(t *testing.T) {
 			return []Login{l}
 		}
 		store := logins{}
-		a := &Authenticator{Store: store, Sightings: new(Sightings)}
 		day, instant := time.Date(2000, 1, 3, 0, 0, 0, 0, time.UTC), time.Date(2000, 1, 1, 12, 30, 0, 0, time.UTC)
 		for _, test := range []struct {
 			logins  []Login
@@ -105,6 +104,7 @@ func TestLapsed(t *testing.T) {
 			{login("laptop", time.Time{}, "192.0.2.0/24"), "2001:db8::1", 0, "The login of device laptop is not allowed from 2001:db8::1, which is in none of its networks"},
 		} {
 			store["alice"] = test.logins
+			a := &Authenticator{Store: store, Sightings: new(Sightings)}
 			time.Sleep(test.wait)
 			peer := Peer{Addr: netip.MustParseAddr(test.from)}
 			want := "235"
@@ -132,5 +132,17 @@ func TestLapsedIsNotVerified(t *testing.T) {
 	say(t, a, "PLAIN", here, []byte("\x00alice\x00secret"))
 	if a.verified.Len() != 0 {
 		t.Errorf("%d credentials are remembered", a.verified.Len())
+	}
+}
+
+// A tag that fits none of an account's secrets takes as long as one that fits: a bcrypt of their cost.
+func TestNoTagFitsTakesTime(t *testing.T) {
+	a := &Authenticator{Store: logins{"alice": {{Account: Account{Name: "alice"}, Hash: dummy(ChosenCost), Tag: "aaaaaa"}}}}
+	start := time.Now()
+	if _, reply := say(t, a, "PLAIN", here, []byte("\x00alice\x00bbbbbb-x")); reply != wrongReply {
+		t.Errorf("got %q", reply)
+	}
+	if took := time.Since(start); took < 5*time.Millisecond { // it takes some 100 ms, and no machine is that much faster
+		t.Errorf("it took %v", took)
 	}
 }

@@ -42,7 +42,8 @@ func (d *dummies) due(now time.Time) bool {
 // saw remembers the shape of an account: all logins without a tag, and one for those with one.
 func (d *dummies) saw(logins []Login) {
 	var shape []int
-	for _, l := range logins {
+	for i := range logins {
+		l := &logins[i]
 		if l.Tag != "" || len(shape) == maxLogins {
 			continue
 		}

@@ -17,7 +17,7 @@ func (a *Authenticator) Still(ctx context.Context, l Login, peer Peer) (now Logi
 		login Login
 		ok    bool
 	}
-	got, err := ask(ctx, stillDeadline, func(ctx context.Context) (answer, error) {
+	got, err := ask(ctx, a.asking, stillDeadline, func(ctx context.Context) (answer, error) {
 		login, ok, err := a.Store.Login(ctx, l.Name, l.Device)
 		return answer{login, ok}, err
 	})
@@ -38,8 +38,11 @@ func (a *Authenticator) Still(ctx context.Context, l Login, peer Peer) (now Logi
 	return got.login, why
 }
 
+// maxAsking is how many questions the store is asked at the same time: of one that does not answer no more are left behind.
+const maxAsking = 1024
+
 // ask puts a question to the store, and waits for the answer no longer than the deadline: a store that ignores ctx must not hold up the client.
-func ask[T any](ctx context.Context, deadline time.Duration, question func(context.Context) (T, error)) (T, error) {
+func ask[T any](ctx context.Context, asking chan struct{}, deadline time.Duration, question func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	type answer struct {
@@ -47,7 +50,14 @@ func ask[T any](ctx context.Context, deadline time.Duration, question func(conte
 		err error
 	}
 	answers := make(chan answer, 1)
+	var none T
+	select {
+	case asking <- struct{}{}:
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
 	go func() { // ends with ctx, or with the store
+		defer func() { <-asking }()
 		got, err := question(ctx)
 		answers <- answer{got, err}
 	}()
@@ -55,7 +65,6 @@ func ask[T any](ctx context.Context, deadline time.Duration, question func(conte
 	case a := <-answers:
 		return a.got, a.err
 	case <-ctx.Done():
-		var none T
 		return none, ctx.Err()
 	}
 }

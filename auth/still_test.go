@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,6 +56,37 @@ func TestStill(t *testing.T) {
 			if diff := cmp.Diff(test.senders, now.Senders); diff != "" {
 				t.Errorf("%s: senders (-want +got):\n%s", test.name, diff)
 			}
+		}
+	})
+}
+
+// A store that is deaf as well as silent is not asked more and more, and its sessions go on all the same.
+func TestQuestionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		end := make(chan struct{})
+		a := &Authenticator{Store: storeFunc(func(context.Context, string) ([]Login, error) {
+			asked.Add(1)
+			<-end
+			return nil, nil
+		})}
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range maxAsking + 100 {
+			wg.Go(func() {
+				if _, why := a.Still(t.Context(), Login{Account: Account{Name: "alice"}}, here); why != "" {
+					t.Errorf("got %q", why)
+				}
+			})
+		}
+		wg.Wait()
+		if got := asked.Load(); got != maxAsking || time.Since(start) != stillDeadline {
+			t.Errorf("%d questions were asked in %v, want %d in %v", got, time.Since(start), maxAsking, stillDeadline)
+		}
+		close(end)
+		synctest.Wait()
+		if len(a.asking) != 0 {
+			t.Errorf("%d questions are still counted", len(a.asking))
 		}
 	})
 }

@@ -41,12 +41,12 @@ func TestSampleIsTakenNowAndThen(t *testing.T) {
 		if diff := cmp.Diff([]int{4, 4}, shape()); diff != "" {
 			t.Errorf("for the first one who is unknown (-want +got):\n%s", diff)
 		}
-		store["fleet"] = nil
+		delete(store, "fleet")
+		store["single"] = single("single", hash)
 		a.dummies.shapes = nil
 		if diff := cmp.Diff([]int{ChosenCost}, shape()); diff != "" {
 			t.Errorf("at once again (-want +got):\n%s", diff)
 		}
-		store["single"] = single("single", hash)
 		time.Sleep(sampleEvery)
 		if diff := cmp.Diff([]int{4}, shape()); diff != "" {
 			t.Errorf("after a while (-want +got):\n%s", diff)

@@ -82,7 +82,7 @@ func TestAddRefuses(t *testing.T) {
 	class.Class = "no such\nroot:x"
 	for _, l := range []auth.Login{
 		login("#alice", ""), login("a:b", ""), login("al ice", ""), login("Alice", ""), login("alice\nbob", ""),
-		login("alice", "my laptop"), login("alice", "pc sender=*"), login("alice", "", "a@b sender=*"), login("alice", "", "no sender"), login("alice", "", "a@b\nroot:x"), class, {Account: auth.Account{Name: "alice"}, Hash: []byte("x")},
+		login("alice", "my laptop"), login("alice", "pc sender=*"), login("alice", "pc tag=abc234"), login("alice", "", "a@b sender=*"), login("alice", "", "no sender"), login("alice", "", "a@b\nroot:x"), class, {Account: auth.Account{Name: "alice"}, Hash: []byte("x")},
 	} {
 		if err := Add(path, l); err == nil {
 			t.Errorf("%+v was added: %q", l, content(t, path))
