@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 			"ready":  ready,
 			"submit": submit,
 			"start":  start,
-			"stop":   stop,
+			"halt":   halt,
 			"reload": reload,
 			"logged": logged,
 		},
@@ -157,7 +157,7 @@ type running struct {
 
 type runningKey struct{}
 
-// start FILE ARGS… runs smarthost with ARGS in the background, its output in FILE.out and FILE.err, until stop or the script's end.
+// start FILE ARGS… runs smarthost with ARGS in the background, its output in FILE.out and FILE.err, until halt or the script's end.
 func start(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || neg {
 		ts.Fatalf("usage: start FILE ARGS...")
@@ -195,8 +195,8 @@ func find(ts *testscript.TestScript, name string) *running {
 	return r
 }
 
-// stop FILE ends the server with SIGTERM; it must exit with 0.
-func stop(ts *testscript.TestScript, neg bool, args []string) {
+// halt FILE ends the server with SIGTERM; it must exit with 0. (A command called stop would be testscript's own, which ends the script there and then.)
+func halt(ts *testscript.TestScript, neg bool, args []string) {
 	r := find(ts, args[0])
 	ts.Check(r.cmd.Process.Signal(syscall.SIGTERM))
 	select {
