@@ -26,6 +26,10 @@ func TestScripts(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -34,6 +38,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PATH", folder+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Values[runningKey{}] = map[string]*running{}
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
 			env.Setenv("SMARTHOST_DATA", filepath.Join(env.WorkDir, "data"))
 			for _, name := range []string{"SMARTHOST_LISTEN_SUBMISSION", "SMARTHOST_LISTEN_SUBMISSIONS"} {
 				addr, err := freeAddr()

@@ -38,6 +38,7 @@ func commands() []command {
 		{"serve", "take and forward mail; runs in the foreground", serveCommand},
 		{"user", "add, list, show and remove accounts, change passwords", userCommand},
 		{"device", "give laptops and services of an account passwords of their own, list and revoke them", deviceCommand},
+		{"enroll", "give an account a device, and print the configuration of its mail client", enrollCommand},
 		{"queue", "show the mail that waits, and why", queueCommand},
 		{"doctor", "say what is wrong with a server: another one as a laptop sees it, or this one", doctorCommand},
 		{"config", "print the config file with its defaults, or check one", configCommand},
@@ -131,11 +132,15 @@ func commonFlags(fs *flag.FlagSet) *string {
 }
 
 // parseFlags takes flags before, between and after the arguments and returns the arguments.
+// Only who asks for help gets it: output of a wrong call may be on its way into a shell.
 func parseFlags(fs *flag.FlagSet, args []string) ([]string, error) {
 	var rest []string
+	help := fs.Usage
+	fs.Usage = func() {}
 	for {
 		err := fs.Parse(args)
 		if errors.Is(err, flag.ErrHelp) {
+			help()
 			return nil, errHelp
 		}
 		if err != nil {
