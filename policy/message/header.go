@@ -22,7 +22,7 @@ type Header struct {
 	From         []string          // the bodies of the From fields, unfolded
 	Sender       []string          // of the Sender fields
 	Bcc          []Span            // the Bcc and Resent-Bcc fields
-	Sum          [sha256.Size]byte // over all fields but Received
+	Sum          [sha256.Size]byte // over all fields but Received and Date
 }
 
 // parse reads fields. A line that is no field, amid fields, is passed over, because some readers do so too and would
@@ -55,7 +55,9 @@ func parse(header []byte) *Header {
 		case is(name, "Bcc"), is(name, "Resent-Bcc"):
 			h.Bcc = append(h.Bcc, Span{int64(at), int64(end)})
 		}
-		if !is(name, "Received") {
+		// A Date that a client writes anew when it sends the same message again does not make it another one: what its author
+		// sends as another has another Message-ID (RFC 5322 §3.6.4).
+		if !is(name, "Received") && !is(name, "Date") {
 			sum.Write(field)
 		}
 		at = end
