@@ -49,6 +49,9 @@ func (v *visit) checkCertificate(context.Context) []Finding {
 	if err == nil {
 		_, err = tls.LoadX509KeyPair(v.Certificate, v.Key)
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return []Finding{notAllowed(f.Check, v.Certificate+" with key "+v.Key)}
+	}
 	if err != nil {
 		f.What = fmt.Sprintf("%s with key %s: %v", v.Certificate, v.Key, err)
 		return []Finding{f}

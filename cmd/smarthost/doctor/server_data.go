@@ -59,6 +59,9 @@ func (v *visit) checkData(context.Context) []Finding {
 	if err == nil && !st.IsDir() {
 		err = errors.New("it is not a folder")
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return []Finding{notAllowed("data", v.Data)}
+	}
 	if err != nil {
 		return []Finding{{Check: "data", Level: Problem, Where: v.Data, What: clean(err.Error()), Why: "the queue and the accounts are kept there; without it the server does not start",
 			Do: "set data in " + v.configName() + " to a folder that the server's user may write, or run this as that user or as root"}}
@@ -68,19 +71,29 @@ func (v *visit) checkData(context.Context) []Finding {
 	if _, err := os.Stat(folder); err != nil {
 		folder = v.Data
 	}
-	found = append(found, diskFindings(folder)...)
+	d, disk := diskFindings(folder)
+	found = append(found, disk...)
+	if d.system.fit == inMemory {
+		return found // nothing that is written there reaches a disk
+	}
 	took, err := measureWrites(folder)
 	switch {
 	case err == nil:
 		found = append(found, judgeWrites(folder, took))
 	case errors.Is(err, fs.ErrPermission):
 		found = append(found, Finding{Check: "disk", Level: Note, Where: folder, What: "this user may not write there, so the disk's speed was not measured",
-			Why: "each mail is on the disk before the client hears 250", Do: "run this as root or as the server's user, " + ownerName(st)})
+			Why: "each mail is on the disk before the client hears 250", Do: "run this as root or as the server's user"})
 	default:
 		found = append(found, Finding{Check: "disk", Level: Problem, Where: folder, What: "nothing can be written: " + clean(err.Error()),
 			Why: "the server refuses mail that it cannot keep", Do: "see to the disk (dmesg, df, mount)"})
 	}
 	return found
+}
+
+// notAllowed is about what the user of this examination may not read; the server's user may well be another.
+func notAllowed(check, file string) Finding {
+	return Finding{Check: check, Where: file, Level: Warning, What: "this user may not read it, so it was not looked at",
+		Why: "if the server runs as this user, it cannot read it either", Do: "run this as root or as the server's user"}
 }
 
 // judgeNoData looks at the disk that the folder would be made on.
@@ -89,7 +102,8 @@ func (v *visit) judgeNoData() []Finding {
 		Why: "the queue and the accounts are kept there", Do: "if the server has run before, it was with another data folder: see data in " + v.configName()}}
 	for folder := filepath.Dir(v.Data); ; folder = filepath.Dir(folder) {
 		if _, err := os.Stat(folder); err == nil {
-			return append(found, diskFindings(folder)...)
+			_, disk := diskFindings(folder)
+			return append(found, disk...)
 		}
 		if folder == filepath.Dir(folder) {
 			return found
@@ -118,12 +132,12 @@ func ownerName(st fs.FileInfo) string {
 	return "user " + id
 }
 
-func diskFindings(folder string) []Finding {
+func diskFindings(folder string) (disk, []Finding) {
 	d, err := readDisk(folder)
 	if err != nil {
-		return []Finding{{Check: "disk", Level: Problem, Where: folder, What: clean(err.Error()), Why: "a disk that does not tell its space may fail in other ways", Do: "see to the disk (dmesg, df, mount)"}}
+		return d, []Finding{{Check: "disk", Level: Problem, Where: folder, What: clean(err.Error()), Why: "a disk that does not tell its space may fail in other ways", Do: "see to the disk (dmesg, df, mount)"}}
 	}
-	return []Finding{judgeFileSystem(folder, d.system), judgeSpace(folder, d)}
+	return d, []Finding{judgeFileSystem(folder, d.system), judgeSpace(folder, d)}
 }
 
 func judgeFileSystem(folder string, s fileSystem) Finding {

@@ -30,6 +30,9 @@ func (v *visit) checkQueue(ctx context.Context) []Finding {
 		return []Finding{{Check: "queue", Level: Note, What: "there is none yet; the server makes it at its first start",
 			Why: "if the server has run before, its mail is in another data folder", Do: "see data in " + v.configName()}}
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return []Finding{notAllowed("queue", v.queueFolder())}
+	}
 	var stats spool.Stats
 	if err == nil {
 		defer reader.Close()
@@ -37,7 +40,7 @@ func (v *visit) checkQueue(ctx context.Context) []Finding {
 	}
 	if err != nil {
 		return []Finding{{Check: "queue", Level: Problem, What: clean(err.Error()), Why: "what cannot be read cannot be delivered",
-			Do: "run this as root or as the server's user; if it stays like that, see what the server's log says about its queue"}}
+			Do: "see what the server's log says about its queue"}}
 	}
 	return judgeQueue(stats, time.Now())
 }
@@ -90,9 +93,11 @@ func (v *visit) checkAccounts(context.Context) []Finding {
 	case errors.Is(r.err, fs.ErrNotExist):
 		found = append(found, Finding{Check: "accounts", Level: Note, Where: v.Accounts, What: "the file is not there yet; the server makes it with one account at its first start",
 			Why: "nobody can send without an account", Do: "start the server, or smarthost user add NAME"})
+	case errors.Is(r.err, fs.ErrPermission):
+		found = append(found, notAllowed("accounts", v.Accounts))
 	case r.err != nil:
 		found = append(found, Finding{Check: "accounts", Level: Problem, Where: v.Accounts, What: clean(r.err.Error()),
-			Why: "while the server cannot read it, nobody can log in", Do: "see who may read the file; run this as root or as the server's user"})
+			Why: "while the server cannot read it, nobody can log in", Do: "put a readable file there, or see accounts.file in " + v.configName()})
 	case len(r.logins) == 0:
 		found = append(found, Finding{Check: "accounts", Level: Warning, Where: v.Accounts, What: "there is no account", Why: "nobody can send without one", Do: "smarthost user add NAME"})
 	default:
