@@ -27,7 +27,7 @@ const userHelp = `smarthost user looks after the accounts file. A running server
 Without --password-stdin a password is generated and printed, this once. PATTERN is an address that the account may
 send as: "alice@example.org", "*@example.org" or "*"; an account without one may send as its own name, if that is an
 address. CLASS names the limits ([limits.CLASS] in the config). An account can have several devices, each with a
-password of its own.
+password of its own: smarthost device --help.
 
 Examples:
     smarthost user add alice --sender alice@example.org
