@@ -104,10 +104,12 @@ type (
 		Devices []seenSnapshot `json:"devices"` // the longest unseen first
 	}
 	seenSnapshot struct {
-		Name   string `json:"name"`
-		Device string `json:"device,omitempty"`
-		Secret string `json:"secret"` // six octets of the hash's SHA-256
-		Sighting
+		Name   string     `json:"name"`
+		Device string     `json:"device,omitempty"`
+		Secret string     `json:"secret"` // six octets of the hash's SHA-256
+		At     int64      `json:"at"`     // Unix seconds
+		Addr   netip.Addr `json:"address"`
+		Hello  string     `json:"hello"`
 	}
 )
 
@@ -117,7 +119,7 @@ func (s *Sightings) Snapshot() []byte {
 	all := sightingsSnapshot{Version: sightingsVersion, Devices: []seenSnapshot{}}
 	for _, key := range s.last.Keys() {
 		if v, ok := s.last.Peek(key); ok {
-			all.Devices = append(all.Devices, seenSnapshot{key.name, key.device, v.secret, v.Sighting})
+			all.Devices = append(all.Devices, seenSnapshot{key.name, key.device, v.secret, v.At.Unix(), v.Addr, v.Hello})
 		}
 	}
 	text, err := json.Marshal(all)
@@ -139,7 +141,7 @@ func (s *Sightings) Restore(snapshot []byte) error {
 	s.once.Do(s.prepare)
 	s.last.Purge()
 	for _, d := range all.Devices {
-		s.last.Add(seenAs{d.Name, d.Device}, seen{Sighting{d.At.UTC(), d.Addr, printable(d.Hello)}, d.Secret})
+		s.last.Add(seenAs{d.Name, d.Device}, seen{Sighting{time.Unix(d.At, 0).UTC(), d.Addr, printable(d.Hello)}, d.Secret})
 	}
 	s.changes.Add(1)
 	return nil

@@ -127,8 +127,8 @@ func TestDeviceList(t *testing.T) {
 	// What a server remembers of the laptop, and of a scanner with another password.
 	at, addr := time.Date(2026, 11, 24, 10, 30, 15, 0, time.UTC), netip.MustParseAddr("2001:db8::5")
 	seen := []map[string]any{
-		{"name": "alice", "device": "laptop", "secret": secretOf(h.hash("alice", "laptop")), "at": at, "address": addr, "hello": "lap\u001b[2Jtop"},
-		{"name": "alice", "device": "scanner", "secret": "000000000000", "at": at, "address": addr, "hello": "x"},
+		{"name": "alice", "device": "laptop", "secret": secretOf(h.hash("alice", "laptop")), "at": at.Unix(), "address": addr, "hello": "lap\u001b[2Jtop"},
+		{"name": "alice", "device": "scanner", "secret": "000000000000", "at": at.Unix(), "address": addr, "hello": "x"},
 	}
 	state, err := json.Marshal(map[string]any{"devices": map[string]any{"version": 1, "devices": seen}})
 	if err != nil {

@@ -36,6 +36,7 @@ type state struct {
 	Log      zerolog.Logger
 
 	saved map[string]uint64
+	parts map[string]json.RawMessage // as they were saved
 }
 
 // Load restores all memories.
@@ -91,11 +92,15 @@ func (s *state) save() error {
 	if !changed {
 		return nil
 	}
-	parts := map[string]json.RawMessage{}
-	for name, m := range s.Memories {
-		parts[name] = m.Snapshot()
+	if s.parts == nil {
+		s.parts = map[string]json.RawMessage{}
 	}
-	text, err := json.Marshal(parts)
+	for name, m := range s.Memories {
+		if s.parts[name] == nil || now[name] != s.saved[name] {
+			s.parts[name] = m.Snapshot()
+		}
+	}
+	text, err := json.Marshal(s.parts)
 	if err != nil {
 		return fmt.Errorf("save %s: %w", s.File, err)
 	}

@@ -100,3 +100,29 @@ func TestDamagedStateIsSetAside(t *testing.T) {
 		t.Errorf("no alarm: %q", log.String())
 	}
 }
+
+// What has not changed is not written down anew, and stays in the file.
+func TestUnchangedMemoryStays(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state.json")
+	still, busy := new(note), new(note)
+	s := &state{File: file, Memories: map[string]memory{"still": still, "busy": busy}, Log: zerolog.Nop()}
+	for _, word := range []string{"first", "second"} {
+		busy.write(word)
+		if word == "first" {
+			still.write("kept")
+		} else {
+			still.word = "not announced"
+		}
+		if err := s.save(); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(text, &got)
+		}
+		if err != nil || got["busy"] != word || got["still"] != "kept" {
+			t.Errorf("the file says %v, %v", got, err)
+		}
+	}
+}
