@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -180,7 +181,11 @@ func newEnrolment(env *environment, c *Config, client enroll.Client, f *enrollFl
 	v.User, v.Device, v.Secret = name, e.login.Device, secret
 	v.Revoke = "smarthost device revoke " + shellWord(name) + " " + e.login.Device
 	if f.config != "" {
-		v.Revoke += " --config " + shellWord(f.config)
+		file, err := filepath.Abs(f.config)
+		if err != nil {
+			return nil, err
+		}
+		v.Revoke += " --config " + shellWord(file)
 	}
 	account := e.account(logins[name])
 	v.MayBe = sendersText(account)
