@@ -21,6 +21,7 @@ func StartDNS(t *testing.T, address string, records ...string) {
 	}
 	answer := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
+		m.Authoritative = true
 		all, found := known[dns.CanonicalName(q.Question[0].Name)]
 		if !found {
 			m.Rcode = dns.RcodeNameError
