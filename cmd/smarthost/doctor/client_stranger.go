@@ -84,7 +84,7 @@ func (d *door) clear(ctx context.Context, t *talk) {
 func judgeClearAuth(offered []string, accepted bool) Finding {
 	f := Finding{Check: "auth before tls", Level: Problem, What: "a login is offered before TLS: AUTH " + clean(strings.Join(offered, " ")),
 		Why: "mail programs whose TLS fails send the password in clear; everybody on the way can read it",
-		Do:  "on the server: Exim auth_advertise_hosts = ${if eq{$tls_in_cipher}{}{}{*}}, Postfix smtpd_tls_auth_only = yes, others alike. On the laptop: insist on TLS"}
+		Do:  "on the server: Exim auth_advertise_hosts = ${if eq{$tls_in_cipher}{}{}{*}} (Debian: no AUTH_SERVER_ALLOW_NOTLS_PASSWORDS), Postfix smtpd_tls_auth_only = yes, others alike. On the laptop: insist on TLS"}
 	switch {
 	case accepted:
 		f.What = "a login before TLS is accepted, although it is not offered"

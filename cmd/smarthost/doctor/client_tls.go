@@ -83,8 +83,8 @@ func judgeVersions(offered map[uint16]bool) Finding {
 		f.Do = "update the server's TLS library, and have it offer TLS 1.2 and TLS 1.3"
 	case len(old) > 0:
 		f.Level = Warning
-		f.Why = strings.Join(old, " and ") + " is withdrawn (RFC 8996)"
-		f.Do = "switch it off on the server, unless a device needs it that has nothing else"
+		f.Why = strings.Join(old, " and ") + ": withdrawn by RFC 8996"
+		f.Do = "have the server offer TLS 1.2 and 1.3 only, unless a device of yours knows nothing newer"
 	case !offered[tls.VersionTLS13]:
 		f.Level = Note
 		f.Why = "TLS 1.3 saves a round trip for each mail and hides the certificate"
