@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,5 +68,16 @@ func TestDNSFailures(t *testing.T) {
 		if !ok || fault.IsNotFound || !fault.Temporary() || !strings.Contains(dnsFault(err), words) {
 			t.Errorf("%s: %v", words, err)
 		}
+	}
+}
+
+// A question that got lost is asked once more.
+func TestDNSAsksAgain(t *testing.T) {
+	t.Parallel()
+	lost := zone{records: []string{"a.example. 1 IN A 192.0.2.1"}, deafFor: new(atomic.Int32)}
+	lost.deafFor.Store(1)
+	addrs, err := (&DNS{Servers: []string{lost.serve(t)}}).LookupNetIP(t.Context(), "ip4", "a.example")
+	if len(addrs) != 1 || err != nil {
+		t.Error(addrs, err)
 	}
 }

@@ -18,7 +18,8 @@ func newMachine(own, sources []netip.Addr) machine {
 		own = interfaceAddresses()
 	}
 	if sources == nil {
-		sources = chosenSources()
+		// Addresses for documentation (RFC 5737, RFC 3849) take the default route.
+		sources = chosenSources("192.0.2.1:25", "[2001:db8::1]:25")
 	}
 	return machine{own, sources}
 }
@@ -39,12 +40,11 @@ func interfaceAddresses() []netip.Addr {
 	return own
 }
 
-// chosenSources asks the kernel with which addresses it would leave. Connecting a UDP socket sends nothing; where it leads
-// to are addresses for documentation (RFC 5737, RFC 3849), which take the default route.
-func chosenSources() []netip.Addr {
+// chosenSources asks the kernel with which addresses it would leave for others. Connecting a UDP socket sends nothing.
+func chosenSources(others ...string) []netip.Addr {
 	var sources []netip.Addr
-	for _, far := range []string{"192.0.2.1:25", "[2001:db8::1]:25"} {
-		conn, err := net.Dial("udp", far)
+	for _, other := range others {
+		conn, err := net.Dial("udp", other)
 		if err != nil {
 			continue
 		}

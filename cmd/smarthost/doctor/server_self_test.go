@@ -3,7 +3,10 @@ package doctor
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-1397b510/smarthost/forward/route"
 )
@@ -94,5 +97,19 @@ func TestPublic(t *testing.T) {
 		if got := public(netip.MustParseAddr(text)); got != want {
 			t.Errorf("public(%s) = %t", text, got)
 		}
+	}
+}
+
+// The system is asked for what is not given.
+func TestMachineAsksTheSystem(t *testing.T) {
+	m := newMachine(nil, addrs("192.0.2.1"))
+	if !slices.Contains(m.own, netip.MustParseAddr("127.0.0.1")) || m.sources[0] != netip.MustParseAddr("192.0.2.1") {
+		t.Errorf("%+v", m)
+	}
+	if diff := cmp.Diff(addrs("127.0.0.1"), chosenSources("nowhere", "127.0.0.9:25"), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+	if m := newMachine(addrs("192.0.2.1"), []netip.Addr{}); len(m.own) != 1 || len(m.sources) != 0 {
+		t.Errorf("%+v", m)
 	}
 }
