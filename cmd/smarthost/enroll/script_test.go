@@ -172,6 +172,9 @@ func TestWrite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if folder, err := os.Stat(filepath.Join(m.home, ".config/smarthost")); err != nil || folder.Mode().Perm() != 0o700 {
+			t.Errorf("the folder of a user's files: %v, %v", folder, err)
+		}
 		if diff := cmp.Diff([]string{theirs, filepath.Join(m.home, ".config/smarthost/ca.pem")}, written); diff != "" || commands != "" {
 			t.Errorf("commands %q, files (-want +got):\n%s", commands, diff)
 		}
