@@ -53,6 +53,7 @@ func newServerDoctor(env *environment, c *Config, f *doctorFlags, progress docto
 		Accounts:       c.userFile(),
 		Exposed:        exposed(env, c),
 		MaxConnections: c.Listen.MaxConnections,
+		Proxies:        prefixes(c.Listen.Proxies),
 		Certificate:    certificates.CertFile,
 		Key:            certificates.KeyFile,
 		Relay:          router.Relay,

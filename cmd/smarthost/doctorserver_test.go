@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,18 +28,19 @@ func serverDoctor(t *testing.T, text string, f doctorFlags) (doctor.Server, *Con
 
 // The doctor examines what the config describes.
 func TestServerDoctorFollowsTheConfig(t *testing.T) {
-	s, c, err := serverDoctor(t, "hostname = \"MX.example.org\"\ndata = \"d\"\n[listen]\nsubmission = [\":1587\"]\nmax_connections = 7\n[forward]\nfamily = \"ipv4\"\nrelay = \"smtps://u:p@relay.example\"\n",
+	s, c, err := serverDoctor(t, "hostname = \"MX.example.org\"\ndata = \"d\"\n[listen]\nsubmission = [\":1587\"]\nmax_connections = 7\nproxies = [\"192.0.2.9\"]\n[forward]\nfamily = \"ipv4\"\nrelay = \"smtps://u:p@relay.example\"\n",
 		doctorFlags{serverDoctorFlags: serverDoctorFlags{dns: "192.0.2.53", probes: words{"example.net"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	data := filepath.Join(filepath.Dir(c.File), "d")
 	want := doctor.Server{Hostname: "mx.example.org", Config: c.File, Data: data, Accounts: filepath.Join(data, "users"), MaxConnections: 7, Family: route.IPv4,
+		Proxies:     []netip.Prefix{netip.MustParsePrefix("192.0.2.9/32")},
 		Doors:       []doctor.Door{{Address: ":1587"}, {Address: ":465", Substitute: ":2465", Implicit: true}},
 		Certificate: filepath.Join(data, "tls", "certificate.pem"), Key: filepath.Join(data, "tls", "key.pem"), CA: filepath.Join(data, "tls", "ca.pem"),
 		Relay:  &route.Relay{Host: "relay.example", Port: 465, TLS: route.Implicit, User: "u", Password: "p"},
 		Probes: words{"example.net"}, Resolver: &doctor.DNS{Servers: []string{"192.0.2.53:53"}}}
-	if diff := cmp.Diff(want, s, cmpopts.IgnoreFields(doctor.Server{}, "Dial", "Progress")); diff != "" {
+	if diff := cmp.Diff(want, s, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmpopts.IgnoreFields(doctor.Server{}, "Dial", "Progress")); diff != "" {
 		t.Error(diff)
 	}
 	s, _, err = serverDoctor(t, "[tls]\ncertificate = \"/c\"\nkey = \"/k\"\n", doctorFlags{})

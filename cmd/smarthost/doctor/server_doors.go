@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,6 +79,11 @@ func (v *visit) checkDoors(ctx context.Context) []Finding {
 func (v *visit) judgeDoor(ctx context.Context, p place) Finding {
 	f := Finding{Check: "listeners", Where: p.at.String(), Level: Problem, Why: "clients that use this port cannot send",
 		Do: "see the server's log, and whether it was started with this config; a change of listen needs a restart"}
+	// A connection of this machine to itself comes from the address that it goes to.
+	if slices.ContainsFunc(v.Proxies, func(proxy netip.Prefix) bool { return proxy.Contains(p.at.Addr()) }) {
+		return Finding{Check: f.Check, Where: f.Where, Level: Note, What: "not tried, since connections from this address have to begin with a PROXY protocol header (listen.proxies)",
+			Why: "without the header the server does not answer", Do: "examine it through the load balancer, from another machine: smarthost doctor " + v.Hostname}
+	}
 	v.Progress.say("our own port %d", p.at.Port())
 	t, r, err := v.meet(ctx, p.at, p.door.Implicit)
 	if err != nil && p.second.IsValid() {

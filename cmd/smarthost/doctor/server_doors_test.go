@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,11 @@ func TestOpenRelay(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestListenerBehindProxy(t *testing.T) {
+	v := visitTo(t, Server{Doors: []Door{{Address: ":587"}, {Address: "192.0.2.1:587"}}, Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, zone{}, world{"192.0.2.1:587": (&peer{}).serve(t)})
+	shows(t, v.checkDoors(t.Context()), "note listeners: 127.0.0.1:587 not tried", "good listeners: 192.0.2.1:587")
 }
 
 // Strangers try 587, to which a container's port may be mapped, and the ports of the config.

@@ -24,10 +24,11 @@ type Server struct {
 	Hostname       string // required
 	Config         string // the config file, for the words of the advice; "" = there is none
 	Doors          []Door
-	Data           string   // the data folder; required
-	Accounts       string   // the accounts file; required
-	Exposed        []string // files with secrets that every user of this machine can read
-	MaxConnections int      // that the server takes; 0 = no limit
+	Data           string         // the data folder; required
+	Accounts       string         // the accounts file; required
+	Exposed        []string       // files with secrets that every user of this machine can read
+	MaxConnections int            // that the server takes; 0 = no limit
+	Proxies        []netip.Prefix // who has to begin with a PROXY protocol header
 
 	Certificate, Key string         // PEM files
 	Roots            *x509.CertPool // authorities that clients know; nil = those of the system
