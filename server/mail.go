@@ -38,6 +38,9 @@ func (s *session) unauthenticated() *smtp.SMTPError {
 			return nil
 		}
 		refusal = w.loginLapsed(why)
+		if mode == Grace { // as for a login that fails where it was right before: the accounts may be wrong for a moment
+			refusal = temporarily(refusal)
+		}
 	case login.outcome == wrongPassword:
 		refusal = w.loginFailed(login.user, login.cause)
 		if mode == Grace && s.server.Memory.usuallyLogsIn(s.conn.Addr(), s.core.Hostname(), login.user) {
