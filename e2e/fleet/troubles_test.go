@@ -122,18 +122,19 @@ func missing(t *testing.T, w *world, c client) func() {
 
 // restarted kills the server while it waits for the rest of the content, and starts it again.
 func restarted(t *testing.T, w *world, _ client) func() {
+	w.laptop.Sysctl(t, "net.ipv4.tcp_retries2=4") // the laptop hears of the server's end before it gives up by itself
 	w.relay.Firewall(t, `chain in {
 		type filter hook input priority 0
-		tcp dport { 587, 465 } ct original bytes > 20000 drop
+		tcp dport { 587, 465 } ct original bytes > 20000 counter drop
 	}`)
-	killed := make(chan struct{})
+	killed := make(chan error)
 	go func() {
-		defer close(killed)
-		w.server.AwaitLog(`"message":"logged in"`)
+		err := w.relay.AwaitDrop(patience)
 		w.server.Kill()
+		killed <- err
 	}()
 	return func() {
-		<-killed
+		lab.Check(t, <-killed)
 		w.relay.Firewall(t, "")
 		w.server.Start(t)
 	}

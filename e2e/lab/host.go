@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -203,6 +204,23 @@ func (h *Host) Firewall(t *testing.T, chains string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("nft: %v: %s\n%s", err, out, chains)
 	}
+}
+
+// dropped is a counter in nft's listing that is not at zero.
+var dropped = regexp.MustCompile(`packets [1-9]`)
+
+// AwaitDrop returns when a rule with a counter has met a packet.
+func (h *Host) AwaitDrop(limit time.Duration) error {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+		out, err := exec.Command("nsenter", "--target", strconv.Itoa(h.holder), "--net", "--", "nft", "list", "ruleset").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("list the rules: %w: %s", err, out)
+		}
+		if dropped.Match(out) {
+			return nil
+		}
+	}
+	return fmt.Errorf("no packet was dropped within %v", limit)
 }
 
 // Cut ends the machine's TCP connections to a port, as a network that comes back with another address does: the machine's
