@@ -3,8 +3,11 @@
 package fleet
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +24,7 @@ type client struct {
 	send    func(t *testing.T, w *world, id string) result // hands it a mail, and waits for the attempt if it does it itself
 	queue   *queue                                         // nil: it keeps nothing, the caller is told
 	restart func(t *testing.T, w *world)                   // of a daemon, so that it sees that its clock was set; nil: there is none
+	anew    bool                                           // each call makes another message, with a Message-ID of its own
 }
 
 // A queue is how to find out about, and hurry, a client that keeps its mail and tries again by itself.
@@ -30,13 +34,6 @@ type queue struct {
 	bounced *regexp.Regexp
 	retry   func(t *testing.T, w *world) // what its own timer would do later
 }
-
-// What became of a mail.
-const (
-	delivered = "delivered"
-	later     = "kept, then delivered"
-	bounced   = "BOUNCED"
-)
 
 // duplicate is in the log when the same mail was sent again and not queued again.
 const duplicate = `"message":"duplicate"`
@@ -56,7 +53,15 @@ func fate(t *testing.T, c client, x trouble) string {
 	if x.unheard { // that it has arrived is not known to the client: it has to send again, and hear that all is well
 		arrived = func() bool { return strings.Contains(w.server.Log(), duplicate) }
 	}
+	copies := 1
+	if x.unheard && c.anew { // no server can tell that it is the same
+		copies = 2
+		arrived = func() bool { return w.arrived(id) == copies }
+	}
 	outcome := c.outcome(t, w, said, arrived)
+	if copies == 2 {
+		outcome += twice
+	}
 	heal()
 	if c.queue == nil && outcome != delivered {
 		if again := c.send(t, w, id); again.code != 0 { // the person, or the program, tries again
@@ -81,8 +86,8 @@ func fate(t *testing.T, c client, x trouble) string {
 	}
 	if !strings.HasPrefix(outcome, bounced) {
 		lab.Await(t, "the mail at the next hop", patience, arrived)
-		if n := w.arrived(id); n != 1 {
-			t.Errorf("%s, %s: %d copies arrived, want 1", c.name, x.name, n)
+		if n := w.arrived(id); n != copies {
+			t.Errorf("%s, %s: %d copies arrived, want %d", c.name, x.name, n, copies)
 		}
 	}
 	if testing.Verbose() && c.queue != nil {
@@ -98,7 +103,7 @@ func (c client) outcome(t *testing.T, w *world, said result, arrived func() bool
 		if said.code == 0 {
 			return delivered
 		}
-		return fmt.Sprintf("exit code %d: %s", said.code, said.text)
+		return fmt.Sprintf("exit code %d: %s", said.code, shown(said.text))
 	}
 	if said.code != 0 {
 		t.Fatalf("%s does not take the mail: exit code %d: %s", c.name, said.code, said.text)
@@ -121,11 +126,12 @@ func (c client) outcome(t *testing.T, w *world, said result, arrived func() bool
 
 // TestMatrix is the table of the README: what becomes of the mail, for each client and each passing trouble.
 func TestMatrix(t *testing.T) {
-	results := map[[2]string]string{}
+	all := slices.Concat(clients, commands)
+	results := map[cell]string{}
 	var mu sync.Mutex
 	slots := make(chan struct{}, 8)
 	t.Run("cells", func(t *testing.T) {
-		for _, c := range clients {
+		for _, c := range all {
 			for _, x := range troubles {
 				t.Run(c.name+"/"+x.name, func(t *testing.T) {
 					t.Parallel()
@@ -134,7 +140,7 @@ func TestMatrix(t *testing.T) {
 					got := fate(t, c, x)
 					mu.Lock()
 					defer mu.Unlock()
-					results[[2]string{c.name, x.name}] = got
+					results[cell{c.name, x.name}] = got
 					if c.queue != nil && got != delivered && got != later && !excused(c, x) {
 						t.Errorf("%s, %s: %s", c.name, x.name, got)
 					}
@@ -142,9 +148,41 @@ func TestMatrix(t *testing.T) {
 			}
 		}
 	})
-	for _, c := range clients {
+	var cells []cell
+	for _, c := range all {
 		for _, x := range troubles {
-			t.Logf("%-22s %-28s %s", c.name, x.name, results[[2]string{c.name, x.name}])
+			cells = append(cells, cell{c.name, x.name})
+			if got := results[cell{c.name, x.name}]; got != "" {
+				t.Logf("%-28s %-22s %s", c.name, x.name, got)
+			}
+		}
+	}
+	compare(t, cells, results)
+}
+
+// compare holds what was seen against the golden file; cells without an outcome were not run.
+func compare(t *testing.T, cells []cell, seen map[cell]string) {
+	t.Helper()
+	known, want := readGolden(t)
+	if len(seen) == len(cells) && len(known) != len(cells) && !*update {
+		t.Errorf("%s has %d cells, the matrix has %d; if that is meant, run the test with -update", golden, len(known), len(cells))
+	}
+	var text bytes.Buffer
+	for _, c := range cells {
+		got, ran := seen[c]
+		switch {
+		case !ran:
+			got = want[c]
+		case got != want[c] && !*update:
+			t.Errorf("%s, %s: this is new; if it is meant, run the test with -update:\n got %s\nwant %s", c.client, c.trouble, got, want[c])
+		}
+		if got != "" {
+			fmt.Fprintf(&text, "%s\t%s\t%s\n", c.client, c.trouble, got)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(golden, text.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -1,0 +1,105 @@
+package fleet
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const readme, marker = "../../README.md", "<!-- matrix -->\n"
+
+// TestReadme holds the table of README.md against the golden file. With -update it writes the table.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(string(text), marker)
+	if len(parts) != 3 {
+		t.Fatalf("%s has %d lines %q, want 2", readme, len(parts)-1, strings.TrimSpace(marker))
+	}
+	want := tables(readGolden(t))
+	switch {
+	case parts[1] == want:
+	case *update:
+		if err := os.WriteFile(readme, []byte(parts[0]+marker+want+marker+parts[2]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("%s does not show what %s says; go test ./e2e/fleet -run TestReadme -update writes it:\n%s", readme, golden, want)
+	}
+}
+
+// tables are the matrix in signs, and what callers are told.
+func tables(cells []cell, outcomes map[cell]string) string {
+	var clients, troubles []string
+	for _, c := range cells {
+		if !slices.Contains(clients, c.client) {
+			clients = append(clients, c.client)
+		}
+		if !slices.Contains(troubles, c.trouble) {
+			troubles = append(troubles, c.trouble)
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "| | %s |\n|---%s|\n", strings.Join(troubles, " | "), strings.Repeat("|:-:", len(troubles)))
+	for _, client := range clients {
+		fmt.Fprintf(&b, "| %s |", client)
+		for _, trouble := range troubles {
+			fmt.Fprintf(&b, " %s |", sign(outcomes[cell{client, trouble}]))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n<details><summary>What each program tells whoever called it</summary>\n\n| | trouble | words |\n|---|---|---|\n")
+	for _, client := range clients {
+		for _, row := range told(client, troubles, outcomes) {
+			fmt.Fprintf(&b, "| %s | %s | `%s` |\n", client, strings.Join(row.troubles, ", "), strings.ReplaceAll(row.words, "|", "\\|"))
+		}
+	}
+	b.WriteString("\n</details>\n")
+	return b.String()
+}
+
+// sign is an outcome in a word.
+func sign(outcome string) string {
+	code, found := strings.CutPrefix(outcome, "exit code ")
+	code, _, _ = strings.Cut(code, ":")
+	switch {
+	case outcome == delivered:
+		return "✓"
+	case outcome == later:
+		return "later"
+	case strings.HasPrefix(outcome, bounced):
+		return "**bounces**"
+	case found && strings.HasSuffix(outcome, twice):
+		return code + " ×2"
+	case found:
+		return code
+	}
+	return outcome
+}
+
+// A saying is what a client says in some troubles.
+type saying struct {
+	troubles []string
+	words    string
+}
+
+func told(client string, troubles []string, outcomes map[cell]string) (all []saying) {
+	for _, trouble := range troubles {
+		outcome, found := strings.CutPrefix(outcomes[cell{client, trouble}], "exit code ")
+		if !found {
+			continue
+		}
+		_, words, _ := strings.Cut(strings.TrimSuffix(outcome, twice), ": ")
+		i := slices.IndexFunc(all, func(s saying) bool { return s.words == words })
+		if i < 0 {
+			i = len(all)
+			all = append(all, saying{words: words})
+		}
+		all[i].troubles = append(all[i].troubles, trouble)
+	}
+	return all
+}
