@@ -104,7 +104,7 @@ func extraRoots(file string) (*x509.CertPool, error) {
 }
 
 // askPassword reads it from standard input, or asks for it on the terminal, which does not show it.
-func askPassword(env *environment, f *doctorFlags, host string) (string, error) {
+func askPassword(env *environment, f *doctorFlags, host string) (doctor.Secret, error) {
 	fd, interactive := terminal(env.Stdin)
 	var line string
 	var err error
@@ -125,7 +125,7 @@ func askPassword(env *environment, f *doctorFlags, host string) (string, error) 
 	if err == nil && line == "" {
 		err = usageError("doctor: the password is empty")
 	}
-	return line, err
+	return doctor.Secret(line), err
 }
 
 // readHidden reads a line without showing it. An interrupt gives the terminal its echo back; the read ends with the process.

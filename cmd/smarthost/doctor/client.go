@@ -31,9 +31,10 @@ type Client struct {
 	Roots    *x509.CertPool // authorities to trust; nil = the system's
 	Resolver *net.Resolver  // nil = the system's
 
-	User, Password string // to log in with; no User = no login
-	From, To       string // of the transaction that stops before DATA; From empty = User, if that is an address; To empty = From
-	Send           string // address that gets one real mail; empty = none
+	User     string // to log in as; "" = no login
+	Password Secret
+	From, To string // of the transaction that stops before DATA; From empty = User, if that is an address; To empty = From
+	Send     string // address that gets one real mail; empty = none
 
 	// Follow tells what became of a mail that the server, at that address, has queued under an id. Nil, or a Finding
 	// without Check: nothing is known about it here.
@@ -41,6 +42,15 @@ type Client struct {
 
 	Progress Progress
 }
+
+// A Secret prints as ***.
+type Secret string
+
+// String is ***.
+func (Secret) String() string { return "***" }
+
+// GoString is ***.
+func (Secret) GoString() string { return "***" }
 
 // Run examines the server and reports what it finds. The error says what kept it from going on, ctx.Err() included.
 func (c Client) Run(ctx context.Context, report Report) error {

@@ -10,6 +10,7 @@ import (
 	"net/mail"
 	"net/netip"
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -66,14 +67,8 @@ func (c Client) knock(ctx context.Context, d *door) {
 	}
 	defer t.quit()
 	start = time.Now()
-	r, err := t.read(c.firstWait(d))
-	if c.firstWait(d) < greetingWait && isTimeout(err) {
-		if d.implicit = c.speaksTLS(ctx, d); d.implicit {
-			return
-		}
-		r, err = t.read(greetingWait)
-	}
-	if !d.greeting(ctx, r, err, time.Since(start)) || !d.hello(ctx, t) {
+	r, err := c.firstReply(ctx, d, t)
+	if d.implicit || !d.greeting(ctx, r, err, time.Since(start)) || !d.hello(ctx, t) {
 		return
 	}
 	d.greeted = true
@@ -86,13 +81,28 @@ func (c Client) knock(ctx context.Context, d *door) {
 	}
 }
 
-// firstWait is short at ports of which it is not known whether TLS comes first there.
-func (c Client) firstWait(d *door) time.Duration {
-	switch d.addr.Port() {
-	case submissionPort, 25:
-		return greetingWait
+// guessWait is how long a port may say nothing before it is tried with TLS.
+const guessWait = 2 * time.Second
+
+// firstReply reads the greeting. Where it is not known whether TLS comes first, that is found out when no greeting comes.
+func (c Client) firstReply(ctx context.Context, d *door, t *talk) (reply, error) {
+	if port := d.addr.Port(); port == submissionPort || port == 25 {
+		return t.read(greetingWait)
 	}
-	return 2 * time.Second
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		select {
+		case <-time.After(guessWait):
+			if d.implicit = c.speaksTLS(ctx, d); d.implicit {
+				t.conn.Close()
+			}
+		case <-ctx.Done():
+		}
+	})
+	return t.read(greetingWait)
 }
 
 func isTimeout(err error) bool {
@@ -188,7 +198,9 @@ func (c Client) enter(ctx context.Context, d *door) {
 	case ctx.Err() != nil, !d.open, !d.implicit && !d.greeted:
 		return
 	case !d.implicit && !d.startTLS:
-		d.add(judgeStranger(inClear, d.stranger, d.stranger, d.addr.Addr()))
+		if d.stranger.step != "" {
+			d.add(judgeStranger(withoutTLS, d.stranger, answer{}, d.addr.Addr()))
+		}
 		return
 	}
 	c.Progress.say("TLS on port %d at %s", d.addr.Port(), d.addr.Addr())

@@ -66,7 +66,7 @@ func (c Client) secure(ctx context.Context, d *door) (*talk, error) {
 
 // loggedIn reports the login, and goes on if it worked.
 func (c Client) loggedIn(ctx context.Context, t *talk, d *door, report Report) error {
-	mechanism, r, err := t.auth(c.User, c.Password)
+	mechanism, r, err := t.auth(c.User, string(c.Password))
 	if err != nil {
 		return err
 	}

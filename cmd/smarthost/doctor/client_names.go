@@ -33,9 +33,9 @@ func (c Client) lookup(ctx context.Context, report Report) []netip.Addr {
 	}
 	ctx, cancel := context.WithTimeout(ctx, replyWait)
 	defer cancel()
-	name := strings.TrimSuffix(c.Host, ".") + "." // no search domains: mail programs do not want them either
-	if c.Host == "localhost" {
-		name = c.Host
+	name := c.Host
+	if strings.Contains(name, ".") {
+		name = strings.TrimSuffix(name, ".") + "." // no search domains
 	}
 	var four, six family
 	canonical := ""
@@ -115,7 +115,7 @@ func judgeNames(host, canonical string, four, six family) []Finding {
 			Why: "every mail waits for it", Do: "check the DNS servers in /etc/resolv.conf one by one: the first may be dead"})
 	}
 	canonical = strings.TrimSuffix(canonical, ".")
-	if canonical != "" && !strings.EqualFold(canonical, strings.TrimSuffix(host, ".")) {
+	if canonical != "" && strings.Contains(host, ".") && !strings.EqualFold(canonical, strings.TrimSuffix(host, ".")) {
 		all = append(all, Finding{Check: "name", Level: Warning, What: fmt.Sprintf("%s is an alias (CNAME) of %s", host, clean(canonical)),
 			Why: "Debian's Exim looks the password up by the other name: with this one in /etc/exim4/passwd.client it never logs in",
 			Do:  fmt.Sprintf("write %s in /etc/exim4/passwd.client, or make %s an A record", clean(canonical), host)})

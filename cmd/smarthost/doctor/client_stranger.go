@@ -121,10 +121,12 @@ func (c Client) afterFailure(ctx context.Context, d *door) {
 	}
 	defer t.quit()
 	r, err := t.read(greetingWait)
+	step := "the greeting"
 	if err == nil && r.ok() {
+		step = "EHLO"
 		r, err = t.ehlo()
 	}
-	a := answer{reply: r, step: "the greeting"}
+	a := answer{reply: r, step: step}
 	if err == nil && r.ok() {
 		a, err = t.stranger(c.strangerFrom(), foreignRecipient)
 	}
@@ -139,7 +141,8 @@ func (c Client) afterFailure(ctx context.Context, d *door) {
 type stage int
 
 const (
-	inClear stage = iota
+	inClear    stage = iota // after a TLS handshake that failed
+	withoutTLS              // because there is none
 	inTLS
 )
 
@@ -149,8 +152,11 @@ func judgeStranger(s stage, a, before answer, addr netip.Addr) Finding {
 	f := Finding{Check: "mail without login", alike: fmt.Sprint(s, a.code, a.step),
 		Detail: map[string]any{"reply": a.reply.text(), "step": a.step, "tls": s == inTLS}}
 	where := "without TLS, right after a TLS handshake that failed,"
-	if s == inTLS {
+	switch s {
+	case inTLS:
 		where = "inside TLS, but without a login,"
+	case withoutTLS:
+		where = "without TLS, which is not offered,"
 	}
 	if before.step != "" && before.code != a.code {
 		f.Detail["stranger"] = before.reply.text()

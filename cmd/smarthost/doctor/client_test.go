@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -49,6 +50,7 @@ func TestFindings(t *testing.T) {
 		"EHLO in clear":  {&script{clear: map[string]string{"EHLO": "550 5.7.1 bad name"}}, "ehlo", Problem, `EHLO is refused: 550 5\.7\.1 bad name`},
 		"EHLO in TLS":    {&script{secure: map[string]string{"EHLO": "451 4.3.0 wait"}}, "ehlo", Problem, `inside TLS: 451`},
 		"no STARTTLS":    {&script{clear: map[string]string{"EHLO": "250 mx"}}, "starttls", Problem, `not offered`},
+		"mail in clear":  {&script{clear: map[string]string{"EHLO": "250 mx", "MAIL": "550 no"}}, "mail without login", Warning, `without TLS, which is not offered, is refused for good`},
 		"AUTH in clear":  {&script{clear: map[string]string{"EHLO": "250-mx\r\n250-AUTH PLAIN\r\n250 STARTTLS"}}, "auth before tls", Problem, `offered before TLS: AUTH PLAIN$`},
 		"CRAM in clear":  {&script{clear: map[string]string{"EHLO": "250-mx\r\n250-AUTH CRAM-MD5\r\n250 STARTTLS"}}, "auth before tls", Warning, `AUTH CRAM-MD5$`},
 		"AUTH unoffered": {&script{clear: map[string]string{"AUTH": "334 "}}, "auth before tls", Problem, `accepted, although`},
@@ -124,10 +126,14 @@ func TestInterrupt(t *testing.T) {
 	s := startScript(t, &script{secure: map[string]string{"EHLO": strings.Repeat("250-more\r\n", 3) + "250-"}})
 	ctx, cancel := context.WithCancel(t.Context())
 	c := s.client()
+	c.Password = "secret-word"
 	c.Progress = func(what string) {
 		if strings.HasPrefix(what, "TLS on") {
 			cancel()
 		}
+	}
+	if text := fmt.Sprintf("%v %+v %#v", c, c, c); strings.Contains(text, "secret-word") {
+		t.Errorf("the password is printed: %s", text)
 	}
 	var all []Finding
 	if err := c.Run(ctx, func(f Finding) { all = append(all, f) }); !errors.Is(err, context.Canceled) {
