@@ -207,8 +207,8 @@ func TestDeviceFaults(t *testing.T) {
 		{"add alice laptop", 1, "smarthost device passwd alice laptop gives it a new password"},
 		{"add alcie laptop", 1, "did you mean alice?; smarthost user add alcie --sender ADDRESS makes it"},
 		{"add bob pc", 1, "there is no account bob in " + h.users},
-		{"passwd alice pc", 1, `alice has no device "pc"; it has "", "laptop"`},
-		{"revoke alice pc", 1, `alice has no device "pc"; it has "", "laptop"`},
+		{"passwd alice pc", 1, `alice has no device pc; it has laptop`},
+		{"revoke alice pc", 1, `alice has no device pc; it has laptop`},
 		{"revoke bob pc", 1, "there is no account bob"},
 		{"list bob", 1, "there is no account bob"},
 	} {

@@ -235,9 +235,18 @@ func whatThereIs(c *Config, name, device string) error {
 	}
 	var devices []string
 	for _, l := range of {
-		devices = append(devices, fmt.Sprintf("%q", l.Device))
+		if l.Device != "" {
+			devices = append(devices, l.Device)
+		}
 	}
-	return fmt.Errorf("%s has no device %q; it has %s (--device NAME chooses one)", name, device, strings.Join(devices, ", "))
+	has := "it has none"
+	if len(devices) > 0 {
+		has = "it has " + strings.Join(devices, ", ")
+	}
+	if device == "" {
+		return fmt.Errorf("%s has no password that is not a device's; %s", name, has)
+	}
+	return fmt.Errorf("%s has no device %s; %s", name, device, has)
 }
 
 func noSuchAccount(c *Config, logins map[string][]auth.Login, name string) error {

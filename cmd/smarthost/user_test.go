@@ -190,10 +190,10 @@ func TestUserFaults(t *testing.T) {
 		{"add alice", 1, "alice is in " + h.users + " already"},
 		{"passwd bob", 1, "there is no account bob in " + h.users},
 		{"passwd alcie", 1, "did you mean alice?"},
-		{"passwd carol", 1, `carol has no device ""; it has "pc"`},
+		{"passwd carol", 1, `carol has no password that is not a device's; it has pc`},
 		{"show bob", 1, "there is no account bob"},
 		{"remove bob", 1, "there is no account bob"},
-		{"remove carol --device phone", 1, `carol has no device "phone"; it has "pc"`},
+		{"remove carol --device phone", 1, `carol has no device phone; it has pc`},
 	} {
 		stdout, stderr, code := h.user("", strings.Fields(test.args)...)
 		if code != test.code || !strings.Contains(stderr, test.stderr) || strings.Contains(stdout, "password:") {
