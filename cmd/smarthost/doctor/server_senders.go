@@ -65,7 +65,7 @@ func (v *visit) checkSenders(ctx context.Context) []Finding {
 		})
 	}
 	all.Wait()
-	together := slices.Concat(found...)
+	together := summarize(slices.Concat(found...), len(domains))
 	const name = "sender domain"
 	if anybody > 0 {
 		together = append(together, Finding{Check: name, Level: Note, What: count(anybody, "account") + " may send as anybody (sender *), so their domains could not be looked at",
@@ -80,6 +80,18 @@ func (v *visit) checkSenders(ctx context.Context) []Finding {
 			Why: "only accounts with senders can send", Do: "smarthost user add NAME --sender '*@example.org'"})
 	}
 	return together
+}
+
+// noAnswer marks findings that DNS could not tell.
+const noAnswer = "no answer"
+
+// summarize makes one finding of all if DNS said nothing about any of several domains.
+func summarize(all []Finding, domains int) []Finding {
+	if domains < 2 || slices.ContainsFunc(all, func(f Finding) bool { return f.alike != noAnswer }) {
+		return all
+	}
+	return []Finding{{Check: "sender domain", Level: Warning, What: fmt.Sprintf("DNS gave no answer about any of the %d domains that are sent as, such as this: %s", domains, all[0].What),
+		Why: "receivers may put mail as these domains into the spam folder or refuse it, and it could not be seen whether they do", Do: "see that the name servers in /etc/resolv.conf answer, then run it again"}}
 }
 
 // checkDomain looks at what DNS says of a domain that mail is sent as.
@@ -127,6 +139,7 @@ func (v *visit) judgeDMARC(domain string, d dmarc, results []spfResult) Finding 
 	f := Finding{Check: "dmarc", Detail: map[string]any{"domain": domain, "policy": d.policy}}
 	switch {
 	case d.err != nil:
+		f.alike = noAnswer
 		f.Level, f.What = Warning, fmt.Sprintf("DNS gave no answer about the DMARC record of %s (%s)", domain, dnsFault(d.err))
 		f.Why, f.Do = "receivers cannot tell either, and may let mail wait", "run it again; if it stays like that, see that the name servers of "+domain+" answer"
 	case d.fault != "":
@@ -161,6 +174,7 @@ func (v *visit) checkBounces(ctx context.Context, domain string) []Finding {
 	records, err := v.Resolver.LookupMX(ctx, domain)
 	switch {
 	case err != nil && !notFound(err):
+		f.alike = noAnswer
 		f.Level, f.What, f.Why = Warning, fmt.Sprintf("DNS gave no answer about the MX of %s (%s)", domain, dnsFault(err)), "receivers cannot tell either, and may let mail wait"
 		f.Do = "run it again; if it stays like that, see that the name servers of " + domain + " answer"
 	case len(records) == 1 && strings.TrimSuffix(records[0].Host, ".") == "":

@@ -96,6 +96,20 @@ func TestSenderDomainUnknown(t *testing.T) {
 	shows(t, v.checkSenders(t.Context()), "warning spf: could not be evaluated (", "warning dmarc: no answer about the DMARC record", "warning sender domain: no answer about the MX")
 }
 
+// Where it cannot tell of many, one finding says so.
+func TestSenderDomainsUnknown(t *testing.T) {
+	records := zone{records: []string{mxOf}, failing: []string{"_dmarc.d.example."}}
+	for _, d := range []string{"e.example", "f.example", "_dmarc.e.example", "_dmarc.f.example"} {
+		records.failing = append(records.failing, d+".")
+	}
+	v := visitTo(t, Server{Accounts: accountsFile(t, []string{"x@e.example", "x@f.example"})}, records, nil)
+	shows(t, v.checkSenders(t.Context()), "warning sender domain: no answer about any of the 2 domains that are sent as")
+	v = visitTo(t, Server{Accounts: accountsFile(t, []string{"x@d.example", "x@f.example"})}, records, nil)
+	if found := v.checkSenders(t.Context()); len(found) != 6 {
+		t.Errorf("%+v", found)
+	}
+}
+
 func TestSenderDomains(t *testing.T) {
 	file := accountsFile(t, []string{"*@b.example", "x@A.example"}, []string{"*"}, nil, []string{"y@bücher.example", "z@b.example"})
 	hash, err := auth.HashPassword([]byte("password"), true)

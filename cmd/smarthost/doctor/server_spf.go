@@ -69,6 +69,7 @@ func (v *visit) judgeSPFResult(domain string, r spfResult, policy dmarc) Finding
 	case spf.PermError:
 		f.Where, f.What = "", fmt.Sprintf("the SPF record of %s is void: %s", domain, spfFault(r.err))
 	case spf.TempError:
+		f.alike = noAnswer
 		f.Where, f.Level, f.What = "", Warning, fmt.Sprintf("the SPF record of %s could not be evaluated (%s)", domain, dnsFault(r.err))
 		f.Do = "run it again; if it stays like that, see that the name servers of " + domain + " and of what its record includes answer"
 	case spf.Pass:
