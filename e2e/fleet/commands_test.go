@@ -25,7 +25,7 @@ var commands = []client{
 	gitSendEmail(),
 	program("Python smtplib", "smtplib", "/root/send.py", "python3", "/root/send.py", recipient),
 	program("nodemailer", "nodemailer", "/root/send.cjs", "env", "NODE_PATH=/usr/share/nodejs", "node", "/root/send.cjs", recipient),
-	goProgram("Go smtp", "go"),
+	goProgram("Go net/smtp", "go"),
 	goProgram("go-mail", "go-mail"),
 }
 

@@ -132,7 +132,7 @@ func TestMatrix(t *testing.T) {
 	t.Run("cells", func(t *testing.T) {
 		for _, c := range all {
 			for _, x := range troubles {
-				t.Run(c.name+"/"+x.name, func(t *testing.T) {
+				t.Run(strings.ReplaceAll(c.name, "/", " ")+"/"+x.name, func(t *testing.T) {
 					t.Parallel()
 					got := fate(t, c, x)
 					mu.Lock()
