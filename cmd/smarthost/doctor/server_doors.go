@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -102,8 +103,19 @@ func (v *visit) judgeDoor(ctx context.Context, p place) Finding {
 		f.What = "the server answers, but takes nobody: " + r.text()
 	case !strings.EqualFold(name, v.Hostname):
 		f.Level, f.What = Warning, fmt.Sprintf("another server answers, or with another config: it greets as %q, not %q", clean(name), v.Hostname)
+	case v.showsAnother(t):
+		f.Level, f.What = Warning, "the server shows another certificate than that in "+v.Certificate
+		f.Why = "a new one comes into force within a minute, unless the server cannot read it; the old one goes on until it expires"
+		f.Do = "wait a minute and run this again; then see what the server's log says about its certificate"
 	default:
 		return Finding{Check: f.Check, Where: f.Where, What: "the server answers"}
 	}
 	return f
+}
+
+// showsAnother compares what was shown in TLS, if there is TLS, with the certificate of the config, if that can be read.
+func (v *visit) showsAnother(t *talk) bool {
+	conn, ok := t.conn.(*tls.Conn)
+	chain, err := readChain(v.Certificate)
+	return ok && err == nil && !conn.ConnectionState().PeerCertificates[0].Equal(chain[0])
 }

@@ -93,6 +93,17 @@ func TestOpenRelay(t *testing.T) {
 	}
 }
 
+// A renewed certificate that the running server has not taken over is told.
+func TestListenerShowsTheCertificate(t *testing.T) {
+	old, renewed := (*issuer)(nil).issue(t, "mx.example.org", false, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)), (*issuer)(nil).issue(t, "mx.example.org", false, time.Now(), time.Now().Add(time.Hour))
+	w := world{"127.0.0.1:465": (&peer{implicit: true, tls: old.serverTLS()}).serve(t), "127.0.0.1:587": (&peer{}).serve(t)}
+	for want, file := range map[string]*issuer{"good listeners: 127.0.0.1:465 the server answers": old, "warning listeners: 127.0.0.1:465 the server shows another certificate": renewed} {
+		certFile, _ := writePair(t, file)
+		v := visitTo(t, Server{Certificate: certFile, Doors: []Door{{Address: ":465", Implicit: true}, {Address: ":587"}}}, zone{}, w)
+		shows(t, v.checkDoors(t.Context()), want, "good listeners: 127.0.0.1:587")
+	}
+}
+
 func TestListenerBehindProxy(t *testing.T) {
 	v := visitTo(t, Server{Doors: []Door{{Address: ":587"}, {Address: "192.0.2.1:587"}}, Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, zone{}, world{"192.0.2.1:587": (&peer{}).serve(t)})
 	shows(t, v.checkDoors(t.Context()), "note listeners: 127.0.0.1:587 not tried", "good listeners: 192.0.2.1:587")

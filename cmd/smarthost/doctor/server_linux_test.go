@@ -68,3 +68,17 @@ func TestMemoryIsNotMeasured(t *testing.T) {
 	v := visitTo(t, Server{Data: data}, zone{}, nil)
 	shows(t, v.checkData(t.Context()), "good data: belongs to", "problem file system: tmpfs", "good space: ")
 }
+
+// /dev/shm and /proc are what they are on every Linux.
+func TestFileSystemIsRead(t *testing.T) {
+	d, err := readDisk("/dev/shm")
+	if err != nil || d.system != (fileSystem{"tmpfs", inMemory}) {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if d, err := readDisk("/proc"); err != nil || d.system != (fileSystem{}) {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if _, err := readDisk("/nowhere"); err == nil {
+		t.Error("a folder that is not there has a file system")
+	}
+}
