@@ -73,7 +73,11 @@ func (c Client) loggedIn(ctx context.Context, t *talk, d *door, report Report) e
 	f := judgeLogin(c.User, mechanism, r)
 	f.Where = d.where()
 	report(f)
-	if f.Level != Good {
+	switch {
+	case r.code == 535:
+		c.afterRefusal(t, d, report)
+		return nil
+	case f.Level != Good:
 		return nil
 	}
 	from, to := c.sender(), c.To
@@ -95,6 +99,17 @@ func (c Client) loggedIn(ctx context.Context, t *talk, d *door, report Report) e
 		return nil
 	}
 	return c.send(ctx, t, d, from, report)
+}
+
+// afterRefusal goes on without the login on the same connection, as stock Exim does.
+func (c Client) afterRefusal(t *talk, d *door, report Report) {
+	a, err := t.stranger(c.strangerFrom(), foreignRecipient)
+	if err != nil {
+		return // the server closes then, which keeps the mail
+	}
+	f := judgeStranger(loginRefused, a, answer{}, d.addr.Addr())
+	f.Where = d.where()
+	report(f)
 }
 
 // auth logs in with PLAIN, or LOGIN if the server has nothing else. No mechanism: neither is offered.

@@ -20,6 +20,8 @@ func TestLogin(t *testing.T) {
 	}{
 		"PLAIN":     {nil, nil, "login", Good, `as alice, by PLAIN: 235 2\.7\.0 Logged in`, "tls AUTH PLAIN AGFsaWNlAHNlY3JldA=="},
 		"535":       {map[string]string{"AUTH": "535 5.7.8 no"}, nil, "login", Problem, `refused: 535 5\.7\.8 no`, ""},
+		"535, 530":  {map[string]string{"AUTH": "535 5.7.8 no", "MAIL": "530 5.7.0 Authentication required"}, nil, "mail without login", Note, `after a login that was refused, is refused for good: "530`, ""},
+		"535, 451":  {map[string]string{"AUTH": "535 5.7.8 no", "MAIL": "451 4.7.0 later"}, nil, "mail without login", Good, `after a login that was refused, is told to wait: "451`, ""},
 		"454":       {map[string]string{"AUTH": "454 4.7.0 later"}, nil, "login", Warning, `cannot be decided now: 454`, ""},
 		"534":       {map[string]string{"AUTH": "534 5.7.9 use an app password"}, nil, "login", Problem, `app password`, ""},
 		"neither":   {map[string]string{"EHLO": "250-mx\r\n250 AUTH XOAUTH2"}, nil, "login", Problem, `neither PLAIN nor LOGIN`, ""},

@@ -144,19 +144,22 @@ const (
 	inClear    stage = iota // after a TLS handshake that failed
 	withoutTLS              // because there is none
 	inTLS
+	loginRefused // inside TLS, with a wrong password
 )
 
 // judgeStranger judges the answer to mail without a login: would a mail program that comes so far return the mail to its
 // sender? before is what was said before any TLS had failed.
 func judgeStranger(s stage, a, before answer, addr netip.Addr) Finding {
 	f := Finding{Check: "mail without login", alike: fmt.Sprint(s, a.code, a.step),
-		Detail: map[string]any{"reply": a.reply.text(), "step": a.step, "tls": s == inTLS}}
+		Detail: map[string]any{"reply": a.reply.text(), "step": a.step, "tls": s >= inTLS}}
 	where := "without TLS, right after a TLS handshake that failed,"
 	switch s {
 	case inTLS:
 		where = "inside TLS, but without a login,"
 	case withoutTLS:
 		where = "without TLS, which is not offered,"
+	case loginRefused:
+		where = "inside TLS, after a login that was refused,"
 	}
 	if before.step != "" && before.code != a.code {
 		f.Detail["stranger"] = before.reply.text()
@@ -170,7 +173,7 @@ func judgeStranger(s stage, a, before answer, addr netip.Addr) Finding {
 	}
 	f.What = fmt.Sprintf("mail %s is refused for good: %s", where, a.text())
 	silent := !saysWhy.MatchString(a.reply.text())
-	if s == inTLS {
+	if s >= inTLS {
 		return judgeTLSRefusal(f, silent)
 	}
 	f.Level = Warning
