@@ -4,7 +4,6 @@ package fleet
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,19 +62,8 @@ func gitSendEmail() client {
 // program is one whose text enroll prints.
 func program(name, enroll, path string, args ...string) client {
 	c := command(name, "commands", enroll, args...)
-	c.setup = func(t *testing.T, w *world) { w.laptop.Write(t, path, w.program(t, enroll), 0o700) }
+	c.setup = func(t *testing.T, w *world) { w.laptop.Write(t, path, w.printed(t, enroll), 0o700) }
 	return c
-}
-
-// program is the text that the server's operator is given for a client that is a program.
-func (w *world) program(t *testing.T, name string) string {
-	t.Helper()
-	out, err := w.server.Command("enroll", name, "--user", lab.User, "--from", sender).Output()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		t.Fatalf("enroll %s: %v: %s", name, err, exit.Stderr)
-	}
-	lab.Check(t, err)
-	return string(out)
 }
 
 // goProgram is the program of enroll, built outside of the laptop. Such a program asks the kernel itself for the time, out of
@@ -83,7 +71,7 @@ func (w *world) program(t *testing.T, name string) string {
 func goProgram(name, enroll string) client {
 	c := command(name, "commands", enroll, "/root/send", recipient)
 	c.setup = func(t *testing.T, w *world) {
-		text := w.program(t, enroll)
+		text := w.printed(t, enroll)
 		const config = "&tls.Config{"
 		if strings.Count(text, config) != 1 {
 			t.Fatalf("enroll %s makes no tls.Config, or more than one:\n%s", enroll, text)
@@ -98,6 +86,26 @@ func goProgram(name, enroll string) client {
 		}
 	}
 	return c
+}
+
+// TestOwnAuthority sends through a server whose certificate is from an authority that the laptop knows from its enrolment alone.
+func TestOwnAuthority(t *testing.T) {
+	for _, port := range []string{"587", "465"} {
+		for _, c := range commands {
+			t.Run(port+"/"+strings.ReplaceAll(c.name, "/", " "), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, c.root, "")
+				w.laptop.Write(t, "/etc/ssl/certs/ca-certificates.crt", "", 0o644)
+				w.flags = []string{"--port", port, "--ca", w.ca.File}
+				c.setup(t, w)
+				if said := c.send(t, w, "hello"); said.code != 0 {
+					t.Errorf("exit code %d: %s", said.code, said.text)
+					return
+				}
+				lab.Await(t, "the mail at the next hop", patience, func() bool { return w.arrived("hello") == 1 })
+			})
+		}
+	}
 }
 
 // laptopsTime reads what libfaketime would read, and when it would.

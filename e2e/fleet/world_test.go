@@ -32,7 +32,8 @@ type world struct {
 	certify       func(t *testing.T, from, until time.Time) // gives the server another certificate
 	hiccup        func(t *testing.T) (heal func())          // keeps the server's accounts from answering
 
-	folder string // a place for the test's own files
+	folder string   // a place for the test's own files
+	flags  []string // further ones of enroll
 }
 
 // newWorld makes a laptop with the root file system of e2e/roots named, and starts the server. submission is config text
@@ -100,15 +101,11 @@ func (w *world) trust(t *testing.T) {
 }
 
 // enroll gives the laptop the configuration that the server's operator is given for this kind of client.
-func (w *world) enroll(t *testing.T, client string, more ...string) {
+func (w *world) enroll(t *testing.T, client string) {
 	t.Helper()
-	out, err := w.server.Command(append([]string{"enroll", client, "--user", lab.User, "--from", sender}, more...)...).Output()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		t.Fatalf("enroll %s: %v: %s", client, err, exit.Stderr)
-	}
-	lab.Check(t, err)
+	out := w.printed(t, client)
 	cmd := w.laptop.Command("sh", "-e")
-	cmd.Stdin = strings.NewReader(string(out))
+	cmd.Stdin = strings.NewReader(out)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the script of enroll %s: %v\n%s\n%s", client, err, said, out)
 	}
@@ -125,6 +122,17 @@ func (w *world) setClock(t *testing.T, clock string) {
 	}
 	w.laptop.Write(t, "/etc/faketimerc", clock+"\n", 0o644)
 	w.laptop.Write(t, preload, "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1\n", 0o644)
+}
+
+// printed is what enroll prints: a script, or the text of a program.
+func (w *world) printed(t *testing.T, client string) string {
+	t.Helper()
+	out, err := w.server.Command(append([]string{"enroll", client, "--user", lab.User, "--from", sender}, w.flags...)...).Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		t.Fatalf("enroll %s: %v: %s", client, err, exit.Stderr)
+	}
+	lab.Check(t, err)
+	return string(out)
 }
 
 // A result is how a command ended that a person or a program on the laptop has called.
