@@ -27,7 +27,8 @@ before the mail. --send ADDRESS sends one real mail and tells what became of it.
 authority. --json prints one JSON document at the end.
 
 Port 25 is tried with the mail servers of gmail.com and outlook.com, or of the domains given with --probe: their greeting
-is read, and nothing sent. --dns names the name server to ask in place of those in /etc/resolv.conf.
+is read, and nothing sent. --dns names the name server to ask in place of those in /etc/resolv.conf; a relay is looked up as
+the server does it. No hosts file is read but for the relay.
 
 Exit code: 0 nothing is wrong, 1 there is a problem (with --strict: or a warning) or it was stopped before the end,
 2 it was called wrongly.

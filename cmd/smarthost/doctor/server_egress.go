@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,26 +162,21 @@ func failures(knocks []knock) string {
 	return strings.Join(words, "; ")
 }
 
-// checkRelay meets the relay at each of its addresses as the forwarder does, up to the login.
+// checkRelay finds the relay and meets it at each of its addresses as the forwarder does, up to the login.
 func (v *visit) checkRelay(ctx context.Context) []Finding {
-	r := v.Relay
-	label := fmt.Sprintf("%s:%d", r.Host, r.Port)
-	v4, v6 := v.lookUp(ctx, "ip4", r.Host), v.lookUp(ctx, "ip6", r.Host)
-	if a, err := netip.ParseAddr(r.Host); err == nil {
-		v4, v6 = addresses{addrs: []netip.Addr{a}}, addresses{}
+	// The machine's own resolver, hosts file and all: the relay may have a name that only this machine knows.
+	looking, cancel := context.WithTimeout(ctx, 2*stepTime)
+	defer cancel()
+	hops, err := (&route.Router{Relay: v.Relay, Family: v.Family, Resolver: v.RelayResolver}).Hops(looking, route.RelayDestination)
+	if err != nil {
+		return []Finding{{Check: "relay", Level: Problem, What: relayFault(err), Why: "all mail goes through the relay; until it is found everything waits",
+			Do: "correct forward.relay in " + v.configName() + ", or the name servers in /etc/resolv.conf"}}
 	}
-	addrs := slices.DeleteFunc(slices.Concat(v4.addrs, v6.addrs), func(a netip.Addr) bool {
-		return !v.uses(a.Is4()) || public(a) && !v.leavesOn(a.Is4())
-	})
+	addrs := hops[0].Addrs
+	if near := slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return public(a) && !v.leavesOn(a.Is4()) }); len(near) > 0 {
+		addrs = near // of a family that this machine does not have nothing can be said
+	}
 	addrs = addrs[:min(len(addrs), 8)]
-	if len(addrs) == 0 {
-		what := "has no address in DNS that this machine can reach"
-		if err := cmp.Or(v4.err, v6.err); err != nil {
-			what = "DNS gave no answer about it (" + dnsFault(err) + ")"
-		}
-		return []Finding{{Check: "relay", Level: Problem, Where: label, What: what,
-			Why: "all mail goes through the relay; until it is found everything waits", Do: "correct forward.relay in " + v.configName() + ", or the name servers in /etc/resolv.conf"}}
-	}
 	faults := make([]error, len(addrs))
 	var all sync.WaitGroup
 	for i, a := range addrs {

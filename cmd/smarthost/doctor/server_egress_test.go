@@ -88,16 +88,18 @@ func TestRelay(t *testing.T) {
 		four, six *peer
 		want      []string
 	}{
-		"good":         {Server{Relay: relay}, records, full(), full(), []string{"good relay: 203.0.113.1:587 relay.example answers, its certificate is right, and it takes our login", "good relay: [2001:db8:c::1]:587"}},
-		"no v6":        {Server{Relay: relay}, records, full(), nil, []string{"good relay: ", "warning relay: [2001:db8:c::1]:587 relay.example:587: connect: connection refused"}},
+		"good":         {Server{Relay: relay}, records, full(), full(), []string{"good relay: [2001:db8:c::1]:587", "good relay: 203.0.113.1:587 relay.example answers, its certificate is right, and it takes our login"}},
+		"no v6":        {Server{Relay: relay}, records, full(), nil, []string{"warning relay: [2001:db8:c::1]:587 relay.example:587: connect: connection refused", "good relay: "}},
 		"dead":         {Server{Relay: relay}, records, nil, nil, []string{"problem relay: connection refused", "problem relay: connection refused"}},
 		"v4 machine":   {Server{Relay: relay, Sources: addrs("198.51.100.7")}, records, full(), nil, []string{"good relay: "}},
 		"family":       {Server{Relay: relay, Family: route.IPv4}, records, full(), nil, []string{"good relay: "}},
 		"other name":   {Server{Relay: relay, Family: route.IPv4}, records, &peer{tls: wrong, offers: []string{"STARTTLS"}}, nil, []string{"problem relay: the certificate is for another name"}},
 		"password":     {Server{Relay: relay, Family: route.IPv4}, records, &peer{tls: good, offers: []string{"STARTTLS"}, inTLS: []string{"AUTH PLAIN"}, answers: map[string]string{"AUTH": "535 5.7.8 wrong"}}, nil, []string{"problem relay: our login was refused"}},
 		"in clear":     {Server{Relay: clear, Family: route.IPv4}, records, full(), nil, []string{"good relay: relay.example answers", "note relay: not protected by verified TLS (none)"}},
-		"no address":   {Server{Relay: relay}, zone{}, nil, nil, []string{"problem relay: relay.example:587 has no address in DNS"}},
-		"no answer":    {Server{Relay: relay}, zone{failing: []string{"relay.example."}}, nil, nil, []string{"problem relay: DNS gave no answer"}},
+		"no address":   {Server{Relay: relay}, zone{}, nil, nil, []string{"problem relay: the relay relay.example has no address in DNS"}},
+		"v6 alone":     {Server{Relay: relay, Sources: addrs("198.51.100.7")}, zone{records: []string{"relay.example. 1 IN AAAA 2001:db8:c::1"}}, nil, nil, []string{"problem relay: connection refused"}},
+		"other family": {Server{Relay: relay, Family: route.IPv4}, zone{records: []string{"relay.example. 1 IN AAAA 2001:db8:c::1"}}, nil, nil, []string{"problem relay: forward.family is ipv4"}},
+		"no answer":    {Server{Relay: relay}, zone{failing: []string{"relay.example."}}, nil, nil, []string{"problem relay: DNS gave no answer about the relay relay.example"}},
 		"an address":   {Server{Relay: &route.Relay{Host: "203.0.113.1", Port: 587, TLS: route.Clear}}, zone{}, full(), nil, []string{"good relay: 203.0.113.1 answers", "note relay: "}},
 		"on this host": {Server{Relay: &route.Relay{Host: "127.0.0.1", Port: 587, TLS: route.Clear}, Sources: []netip.Addr{}}, zone{}, full(), nil, []string{"good relay: 127.0.0.1 answers", "note relay: "}},
 	} {
@@ -112,6 +114,7 @@ func TestRelay(t *testing.T) {
 				w["[2001:db8:c::1]:587"] = c.six.serve(t)
 			}
 			c.server.RelayRoots = roots
+			c.server.RelayResolver = &DNS{Servers: []string{c.zone.serve(t)}}
 			v := visitTo(t, c.server, c.zone, w)
 			found := v.checkRelay(t.Context())
 			shows(t, found, c.want...)

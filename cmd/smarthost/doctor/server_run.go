@@ -34,10 +34,11 @@ type Server struct {
 	Roots            *x509.CertPool // authorities that clients know; nil = those of the system
 	CA               string         // the CA's certificate, if a private one of the server issues the certificate; "" = the operator's
 
-	Relay      *route.Relay   // nil = mail goes to the MX of each recipient
-	RelayRoots *x509.CertPool // authorities for the relay; nil = those of the system
-	Family     route.Family   // that mail leaves on
-	Probes     []string       // domains whose mail servers port 25 is tried with; nil = gmail.com and outlook.com
+	Relay         *route.Relay   // nil = mail goes to the MX of each recipient
+	RelayRoots    *x509.CertPool // authorities for the relay; nil = those of the system
+	Family        route.Family   // that mail leaves on
+	RelayResolver route.Resolver // finds the relay as the forwarder does; nil = net.DefaultResolver
+	Probes        []string       // domains whose mail servers port 25 is tried with; nil = gmail.com and outlook.com
 
 	Resolver  Resolver                                                             // nil = the name servers of /etc/resolv.conf
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error) // nil = net.Dialer
