@@ -63,15 +63,7 @@ func (z zone) answer(w mdns.ResponseWriter, q *mdns.Msg) {
 // serve answers on UDP and TCP until the test ends, and returns where.
 func (z zone) serve(t *testing.T) string {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := conn.LocalAddr().String()
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener, conn := samePort(t)
 	for _, server := range []*mdns.Server{{PacketConn: conn, Handler: mdns.HandlerFunc(z.answer)}, {Listener: listener, Handler: mdns.HandlerFunc(z.answer)}} {
 		started, ended := make(chan struct{}), make(chan struct{})
 		server.NotifyStartedFunc = func() { close(started) }
@@ -85,7 +77,24 @@ func (z zone) serve(t *testing.T) string {
 			<-ended
 		})
 	}
-	return addr
+	return conn.LocalAddr().String()
+}
+
+// samePort listens on one port for TCP and UDP. A port that is free for one may be taken for the other.
+func samePort(t *testing.T) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for range 100 {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if conn, err := net.ListenPacket("udp", listener.Addr().String()); err == nil {
+			return listener, conn
+		}
+		listener.Close()
+	}
+	t.Fatal("no port is free for both TCP and UDP")
+	return nil, nil
 }
 
 // A peer is a scripted SMTP server.
