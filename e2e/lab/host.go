@@ -206,17 +206,26 @@ func (h *Host) Firewall(t *testing.T, chains string) {
 	}
 }
 
-// dropped is a counter in nft's listing that is not at zero.
-var dropped = regexp.MustCompile(`packets [1-9]`)
+// dropped is a counter in nft's listing that is not at zero, unread a connection in that of ss whose program has not read everything.
+var (
+	dropped = regexp.MustCompile(`packets [1-9]`)
+	unread  = regexp.MustCompile(`(?m)^[1-9]`)
+)
 
-// AwaitDrop returns when a rule with a counter has met a packet.
+// AwaitDrop returns when a rule with a counter has met a packet, and the machine's programs have read all that came before it:
+// what they leave unread decides whether their end is a reset to the other side.
 func (h *Host) AwaitDrop(limit time.Duration) error {
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
-		out, err := exec.Command("nsenter", "--target", strconv.Itoa(h.holder), "--net", "--", "nft", "list", "ruleset").CombinedOutput()
+		enter := []string{"--target", strconv.Itoa(h.holder), "--net", "--"}
+		rules, err := exec.Command("nsenter", append(enter, "nft", "list", "ruleset")...).CombinedOutput()
 		if err != nil {
-			return fmt.Errorf("list the rules: %w: %s", err, out)
+			return fmt.Errorf("list the rules: %w: %s", err, rules)
 		}
-		if dropped.Match(out) {
+		connections, err := exec.Command("nsenter", append(enter, "ss", "-Htn", "state", "established")...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("list the connections: %w: %s", err, connections)
+		}
+		if dropped.Match(rules) && !unread.Match(connections) {
 			return nil
 		}
 	}
