@@ -25,6 +25,7 @@ certificate that verifies; the password is asked for on the terminal, or read fr
 Then it asks whether a mail from --from (or NAME, if that is an address) to --to (or the sender) would be taken, and stops
 before the mail. --send ADDRESS sends one real mail and tells what became of it. --ca names the certificate of a private
 authority. --json prints one JSON document at the end.
+It makes some fifteen connections to each address, a few of which end in the middle on purpose; the server's log shows them.
 
 Port 25 is tried with the mail servers of gmail.com and outlook.com, or of the domains given with --probe: their greeting
 is read, and nothing sent. --dns names the name server to ask in place of those in /etc/resolv.conf; a relay is looked up as
