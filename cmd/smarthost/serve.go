@@ -125,14 +125,8 @@ func (s *service) run(env *environment, doors []*door, hangup <-chan os.Signal) 
 	group.Go(func() error { return s.Certificates.Run(keeping) })
 	group.Go(func() error { return s.State.Run(keeping) })
 	group.Go(func() error {
-		for {
-			select {
-			case <-hangup:
-				s.reload(env)
-			case <-keeping.Done():
-				return nil
-			}
-		}
+		s.reloadAt(keeping, env, hangup)
+		return nil
 	})
 	err := group.Wait()
 	if err != nil {
@@ -141,4 +135,26 @@ func (s *service) run(env *environment, doors []*door, hangup <-chan os.Signal) 
 	}
 	s.Log.Info().Msg("stopped")
 	return err
+}
+
+// reloadAt reloads at each hangup until ctx ends. A reload that waits for a disk that does not answer holds up the next
+// one, but not the end of the program.
+func (s *service) reloadAt(ctx context.Context, env *environment, hangup <-chan os.Signal) {
+	for {
+		select {
+		case <-hangup:
+		case <-ctx.Done():
+			return
+		}
+		done := make(chan struct{})
+		go func() { // ends with the disk, or with the program
+			defer close(done)
+			s.reload(env)
+		}()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
