@@ -163,8 +163,7 @@ func deviceAdd(env *environment, c *Config, name, device string, f *deviceFlags)
 		}
 	}
 	fmt.Fprintf(env.Stdout, "added %s; it may send as %s%s\n", describe(name, device), sendersText(account), boundsText(f.expires, f.networks))
-	printSecret(env.Stdout, secret)
-	return nil
+	return printSecret(env.Stdout, name, device, secret)
 }
 
 // boundsText says how long, and from where, a device may log in.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -243,3 +245,28 @@ func TestParseExpires(t *testing.T) {
 		}
 	}
 }
+
+// A password that nobody could read is no success: it is shown once.
+func TestPasswordThatCannotBePrinted(t *testing.T) {
+	h := newHousehold(t)
+	for _, test := range []struct {
+		args []string
+		then string
+	}{
+		{[]string{"user", "add", "alice", "--sender", "alice@example.org"}, "smarthost user passwd alice makes another one"},
+		{[]string{"device", "add", "alice", "laptop"}, "smarthost device passwd alice laptop makes another one"},
+		{[]string{"device", "passwd", "alice", "laptop"}, "smarthost device passwd alice laptop makes another one"},
+	} {
+		env := testEnvironment(t, nil)
+		env.Stdout = fullDisk{}
+		code := run(env, append(test.args, "--config", h.config))
+		if words := env.Stderr.(*bytes.Buffer).String(); code != 1 || !strings.Contains(words, syscall.ENOSPC.Error()) || !strings.Contains(words, test.then) {
+			t.Errorf("%v: exit code %d, %q", test.args, code, words)
+		}
+	}
+}
+
+// fullDisk takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }

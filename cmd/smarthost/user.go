@@ -122,8 +122,7 @@ func userAdd(env *environment, c *Config, name string, f *userFlags) error {
 		return err
 	}
 	fmt.Fprintf(env.Stdout, "added %s; it may send as %s\n", describe(name, f.device), sendersText(l.Account))
-	printSecret(env.Stdout, secret)
-	return nil
+	return printSecret(env.Stdout, name, f.device, secret)
 }
 
 func userPasswd(env *environment, c *Config, name string, f *userFlags) error {
@@ -139,8 +138,7 @@ func userPasswd(env *environment, c *Config, name string, f *userFlags) error {
 		return fmt.Errorf("change the password of %s: %w", name, err)
 	}
 	fmt.Fprintf(env.Stdout, "%s has a new password; the old one is good for nothing from now on\n", describe(name, f.device))
-	printSecret(env.Stdout, secret)
-	return nil
+	return printSecret(env.Stdout, name, f.device, secret)
 }
 
 func userRemove(env *environment, c *Config, name string, f *userFlags) error {
@@ -286,10 +284,19 @@ func readPassword(env *environment, fromStdin bool) (hash []byte, err error) {
 	return hash, nil
 }
 
-func printSecret(w io.Writer, secret string) {
-	if secret != "" {
-		fmt.Fprintf(w, "password: %s\n(shown this once; it goes into the mail program's configuration)\n", secret)
+// printSecret shows a secret that was made, the only time that anybody can see it.
+func printSecret(w io.Writer, name, device, secret string) error {
+	if secret == "" {
+		return nil
 	}
+	if _, err := fmt.Fprintf(w, "password: %s\n(shown this once; it goes into the mail program's configuration)\n", secret); err != nil {
+		again := "user passwd " + name
+		if device != "" {
+			again = "device passwd " + name + " " + device
+		}
+		return fmt.Errorf("the password is in force, but could not be printed: %w; smarthost %s makes another one", err, again)
+	}
+	return nil
 }
 
 func describe(name, device string) string {
