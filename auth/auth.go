@@ -33,7 +33,7 @@ type Login struct {
 }
 
 // A Store keeps accounts. The Authenticator calls it from many goroutines at once, with a deadline in ctx: Logins once for each login
-// attempt, Login once for each message of a session that has logged in, Sample now and then.
+// attempt, Login twice for each message of a session that has logged in, Sample now and then.
 type Store interface {
 	// Logins returns every login of the account of that name (already folded, see [Account.Name]). The slice is not changed by anybody.
 	// No login and no error: there is no such account. Any error means the store could not tell; the client is then

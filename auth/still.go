@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// stillDeadline is how long the store may take to tell whether a login is still there: it holds up each MAIL.
+// stillDeadline is how long the store may take to tell whether a login is still there: it holds up each MAIL and each message.
 const stillDeadline = 2 * time.Second
 
 // Still tells whether a login, by which the client has proved itself before, is of use yet, and returns it as it is now. If it is not, why says

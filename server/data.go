@@ -94,6 +94,10 @@ func (s *session) receive(envelope *spool.Envelope) (policy.Sealed, error) {
 	if err != nil {
 		return policy.Sealed{}, err
 	}
+	// A session could hold a transaction open for as long as it likes, and send its message long after its login was revoked.
+	if refusal := s.loginLapsed(); refusal != nil {
+		return policy.Sealed{}, refusal
+	}
 	seal := spool.Seal{Top: sealed.Top, Arrived: time.Now(), Cut: cuts(sealed)}
 	if window := s.server.current().DuplicateWindow; window > 0 {
 		seal.Key, seal.Window = sealed.Key, window

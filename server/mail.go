@@ -33,14 +33,7 @@ func (s *session) unauthenticated() *smtp.SMTPError {
 	case s.conn.TLS() == nil: // the guard lets nobody through without TLS; should it ever, nothing is relayed
 		refusal = w.mustStartTLS()
 	case s.client.account != nil:
-		why := s.lapsed()
-		if why == "" {
-			return nil
-		}
-		refusal = w.loginLapsed(why)
-		if mode == Grace { // as for a login that fails where it was right before: the accounts may be wrong for a moment
-			refusal = temporarily(refusal)
-		}
+		return s.loginLapsed()
 	case login.outcome == wrongPassword:
 		refusal = w.loginFailed(login.user, login.cause)
 		if mode == Grace && s.server.Memory.usuallyLogsIn(s.conn.Addr(), s.core.Hostname(), login.user) {
@@ -53,6 +46,19 @@ func (s *session) unauthenticated() *smtp.SMTPError {
 	}
 	if mode == Defer {
 		refusal = temporarily(refusal)
+	}
+	return refusal
+}
+
+// loginLapsed is the refusal for a client whose login is of no use any more; nil if it still is.
+func (s *session) loginLapsed() *smtp.SMTPError {
+	why := s.lapsed()
+	if why == "" {
+		return nil
+	}
+	refusal := s.words().loginLapsed(why)
+	if s.server.current().Unauthenticated != Reject { // as for a login that fails where it was right before: the accounts may be wrong for a moment
+		return temporarily(refusal)
 	}
 	return refusal
 }

@@ -34,7 +34,7 @@ type Authenticator interface {
 	// Begin starts one exchange. The server it returns gives refusals as *smtp.SMTPError: 535 for wrong credentials, 454 if that
 	// could not be found out, 501 for a malformed response. ok is called once, before Next reports that it is done.
 	Begin(ctx context.Context, mechanism string, peer auth.Peer, ok func(auth.Login)) (sasl.Server, error)
-	// Still is called at each MAIL with what ok was given. It returns the login as it is now, or says why it is of no use any more.
+	// Still is called at each MAIL, and when the message's content has come, with what ok was given. It returns the login as it is now, or says why it is of no use any more.
 	Still(ctx context.Context, l auth.Login, peer auth.Peer) (now auth.Login, why string)
 }
 
