@@ -49,17 +49,17 @@ func (s *state) Load() error {
 		return err
 	}
 	var parts map[string]json.RawMessage
-	err = json.Unmarshal(text, &parts)
+	faults := []error{json.Unmarshal(text, &parts)}
 	for name, m := range s.Memories {
-		if part, ok := parts[name]; ok && err == nil {
-			err = m.Restore(part)
+		if part, ok := parts[name]; ok {
+			faults = append(faults, m.Restore(part)) // each for itself: a device's last use must not take the limits with it
 		}
 	}
-	if err == nil {
+	if err = errors.Join(faults...); err == nil {
 		return nil
 	}
 	aside := s.File + ".damaged"
-	s.Log.Error().Err(err).Str("file", s.File).Str("aside", aside).Msg("the use of the limits and the known logins could not be read and begin anew; the file is set aside")
+	s.Log.Error().Err(err).Str("file", s.File).Str("aside", aside).Msg("what the server remembers (the use of the limits, known logins, last uses of devices) could not be read, all or in part, and that begins anew; the file is set aside")
 	return os.Rename(s.File, aside)
 }
 

@@ -101,6 +101,34 @@ func TestDamagedStateIsSetAside(t *testing.T) {
 	}
 }
 
+// One memory that cannot be read takes no other with it.
+func TestPartOfTheStateIsDamaged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state.json")
+	memories := map[string]memory{"damaged": new(note)}
+	parts := map[string]any{"damaged": 1} // a note is a string
+	for _, name := range strings.Fields("a b c d e f g h i j k l m n o p") {
+		memories[name], parts[name] = new(note), "kept"
+	}
+	text, err := json.Marshal(parts)
+	if err == nil {
+		err = os.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (&state{File: file, Memories: memories, Log: zerolog.Nop()}).Load(); err != nil {
+		t.Fatal(err)
+	}
+	for name, m := range memories {
+		if got := m.(*note).word; name != "damaged" && got != "kept" {
+			t.Errorf("%s holds %q", name, got)
+		}
+	}
+	if _, err := os.Stat(file + ".damaged"); err != nil {
+		t.Error(err)
+	}
+}
+
 // What has not changed is not written down anew, and stays in the file.
 func TestUnchangedMemoryStays(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state.json")
