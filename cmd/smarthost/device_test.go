@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -242,6 +243,28 @@ func TestParseExpires(t *testing.T) {
 		got, err := parseExpires(text, now)
 		if (err == nil) != !want.IsZero() || err == nil && !got.Equal(want) {
 			t.Errorf("%q: got %v, %v; want %v", text, got, err, want)
+		}
+	}
+}
+
+// Who mistypes a device is told those that there are, unless they would fill the screen.
+func TestDeviceThatIsNotThere(t *testing.T) {
+	h := newHousehold(t)
+	h.must("", "add", "alice", "--sender", "alice@example.org")
+	line, err := os.ReadFile(h.users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]string{2: "it has d1, d2\n", 21: "it has 21, which smarthost device list alice shows\n"} {
+		text := string(line)
+		for i := range n {
+			text += fmt.Sprintf("alice:%s:device=d%d\n", h.hash("alice", ""), i+1)
+		}
+		if err := os.WriteFile(h.users, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, words, code := h.run("", "device", "revoke", "alice", "none"); code != 1 || !strings.HasSuffix(words, "alice has no device none; "+want) {
+			t.Errorf("exit code %d, %q, want %q", code, words, want)
 		}
 	}
 }

@@ -221,6 +221,9 @@ func readUsers(env *environment, c *Config) (map[string][]auth.Login, error) {
 	return logins, nil
 }
 
+// mostNamed is how many devices a line of words names.
+const mostNamed = 20
+
 // whatThereIs explains why a login was not found.
 func whatThereIs(c *Config, name, device string) error {
 	logins, _, err := userfile.Read(c.userFile())
@@ -238,7 +241,10 @@ func whatThereIs(c *Config, name, device string) error {
 		}
 	}
 	has := "it has none"
-	if len(devices) > 0 {
+	switch {
+	case len(devices) > mostNamed:
+		has = fmt.Sprintf("it has %d, which smarthost device list %s shows", len(devices), name)
+	case len(devices) > 0:
 		has = "it has " + strings.Join(devices, ", ")
 	}
 	if device == "" {
