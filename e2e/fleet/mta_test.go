@@ -13,7 +13,7 @@ import (
 
 // excuses are the ends that no server's answer makes better.
 var excuses = []struct{ client, trouble, why string }{
-	{"OpenSMTPD, enrolled", "clock behind", "it has seen no valid certificate, so it has heard no answer; once the clock is set, the mail looks older than the queue's four days, and goes back without another attempt"},
+	{"OpenSMTPD, enrolled", "clock years behind", "it has seen no valid certificate, so it has heard no answer; once the clock is set, the mail looks older than the queue's four days, and goes back without another attempt"},
 	{"dma, enrolled", "account missing", "it returns mail on 535 at once; a server that says anything else to a login that is wrong keeps people from setting it right"},
 }
 

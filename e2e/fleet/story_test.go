@@ -29,7 +29,7 @@ func TestStory(t *testing.T) {
 	}{
 		{"the TLS handshake gets no answer", named("handshake lost").begin, nil, "530 5.7.0 Must issue a STARTTLS command first", "550 relay not permitted"},
 		{"the TLS handshake is reset", named("handshake reset").begin, nil, "530 5.7.0 Must issue a STARTTLS command first", "550 relay not permitted"},
-		{"the clock is not set yet", named("clock behind").begin, nil, "530 5.7.0 Must issue a STARTTLS command first", "550 relay not permitted"},
+		{"the clock is not set yet", named("clock days behind").begin, nil, "530 5.7.0 Must issue a STARTTLS command first", "550 relay not permitted"},
 		{"the certificate was renewed too late", named("expired certificate").begin, nil, "530 5.7.0 Must issue a STARTTLS command first", "550 relay not permitted"},
 		{"the accounts do not answer", func(t *testing.T, w *world, _ client) func() { return w.hiccup(t) }, nil, "", "550 relay not permitted"},
 		{"IPv6 is dead", named("dead IPv6").begin, named("dead IPv6").names, "", ""},

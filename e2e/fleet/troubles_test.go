@@ -35,7 +35,8 @@ var troubles = []trouble{
 		tcp dport { 587, 465 } @ih,0,8 0x16 reject with tcp reset
 	}`)},
 	{name: "expired certificate", begin: expired},
-	{name: "clock behind", begin: clock("2001-02-03 04:05:06")},
+	{name: "clock days behind", begin: clock(time.Now().AddDate(0, 0, -2).UTC().Format(time.DateTime))},
+	{name: "clock years behind", begin: clock("2001-02-03 04:05:06")},
 	{name: "accounts hang", begin: hanging},
 	{name: "account missing", begin: missing},
 	{name: "dead IPv6", names: []string{"smarthost.test. 1 IN AAAA " + server6}, begin: firewalled(`chain in {
