@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -94,6 +95,35 @@ func TestSend(t *testing.T) {
 				if !strings.Contains(s.transcript(), line) {
 					t.Errorf("the server did not hear %q:\n%s", line, s.transcript())
 				}
+			}
+		})
+	}
+}
+
+// TestRepeatedPasswords: a server that repeats what it was sent does not bring the password into the findings.
+func TestRepeatedPasswords(t *testing.T) {
+	t.Parallel()
+	for name, secure := range map[string]map[string]string{
+		"PLAIN":    {"AUTH": "535 5.7.8 AUTH PLAIN AGFsaWNlAHNlY3JldA=="},
+		"cut":      {"AUTH": "501 5.5.2 cannot decode AGFsaWNlAHNlY3JldA"},
+		"no SMTP":  {"AUTH": "what is AGFsaWNlAHNlY3JldA==?"},
+		"LOGIN":    {"EHLO": "250-mx\r\n250 AUTH LOGIN", "AUTH": "334 u", "YWxpY2U=": "334 p", "c2VjcmV0": "500 5.5.2 c2VjcmV0 is no command"},
+		"in clear": {"AUTH": "535 5.7.8 alice has not the password secret"},
+		"at MAIL":  {"login MAIL": "550 5.7.1 after AGFsaWNlAHNlY3JldA== no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startScript(t, &script{secure: secure})
+			client := s.client()
+			client.User, client.Password, client.From = "alice", "secret", "alice@example.org"
+			shown := fmt.Sprintf("%+v", examine(t, client))
+			for _, secret := range []string{"secret", "c2VjcmV0", "AGFsaWNlAHNlY3JldA"} {
+				if strings.Contains(shown, secret) {
+					t.Errorf("%q is shown: %s", secret, shown)
+				}
+			}
+			if !strings.Contains(shown, "***") {
+				t.Errorf("the server's words are missing: %s", shown)
 			}
 		})
 	}

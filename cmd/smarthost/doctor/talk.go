@@ -47,6 +47,7 @@ type talk struct {
 	in   *bufio.Reader
 	stop func() bool
 	ext  map[string]string // of the last EHLO: upper-case keyword to its parameters
+	mask *strings.Replacer // takes secrets out of what the server says, should it repeat them; nil = there are none yet
 }
 
 // dial connects; the connection is closed when ctx ends.
@@ -90,6 +91,9 @@ func (t *talk) read(wait time.Duration) (reply, error) {
 			return r, err
 		}
 		line := strings.TrimRight(string(raw), "\r\n")
+		if t.mask != nil {
+			line = t.mask.Replace(line)
+		}
 		code, err := strconv.Atoi(line[:min(3, len(line))])
 		if err != nil || len(line) < 3 || code < 200 || code > 599 || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
 			return r, fmt.Errorf("an answer that is not SMTP: %q", clean(line))
