@@ -59,10 +59,17 @@ func newClientDoctor(env *environment, target string, f *doctorFlags, progress d
 
 // parseTarget takes HOST, HOST:PORT, [IPv6]:PORT and a bare IPv6 address.
 func parseTarget(target string) (host string, port int, err error) {
+	if scheme, _, ok := strings.Cut(target, "://"); ok {
+		return "", 0, usageError(fmt.Sprintf("doctor: leave out %q: name the server alone, such as mx.example.org or mx.example.org:587", scheme+"://"))
+	}
 	host = target
-	if _, err := netip.ParseAddr(strings.Trim(target, "[]")); err == nil {
-		host = strings.Trim(target, "[]")
-	} else if h, p, err := net.SplitHostPort(target); err == nil {
+	if bare, ok := strings.CutSuffix(strings.TrimPrefix(target, "["), "]"); ok && target[0] == '[' {
+		host = bare
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return host, 0, nil
+	}
+	if h, p, err := net.SplitHostPort(target); err == nil {
 		host = h
 		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {
 			return "", 0, usageError(fmt.Sprintf("doctor: %q: a port is a number from 1 to 65535", target))
@@ -71,11 +78,23 @@ func parseTarget(target string) (host string, port int, err error) {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return host, port, nil
 	}
-	name, err := idna.Lookup.ToASCII(strings.TrimSuffix(host, "."))
-	if err != nil || name == "" {
+	name, err := asciiName(host)
+	if err != nil {
 		return "", 0, usageError(fmt.Sprintf("doctor: %q is not a server such as mx.example.org or mx.example.org:587", target))
 	}
 	return name, port, nil
+}
+
+// asciiName is a host name as DNS has it, without the final dot. Names that are ASCII already may have underscores, as
+// those of containers do.
+func asciiName(host string) (string, error) {
+	host = strings.TrimSuffix(host, ".")
+	name, err := idna.Lookup.ToASCII(host)
+	if err != nil {
+		name = strings.ToLower(host)
+	}
+	name = strings.TrimSuffix(name, ".")
+	return name, checkHostname(name)
 }
 
 // plainAddress tells whether s can stand in MAIL FROM as it is.
