@@ -115,5 +115,6 @@ func (a *exchange) failed(err error) *smtp.SMTPError {
 		event = event.AnErr("cause", err)
 	}
 	event.Msg("refused")
+	s.tell("AUTH", reply, "")
 	return reply
 }

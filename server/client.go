@@ -53,6 +53,9 @@ func (s *Server) turnedAway(addr netip.Addr, reply *smtp.SMTPError) {
 		event = event.Int("code", reply.Code).Str("reply", bounded(reply.Message))
 	}
 	event.Str("stage", "connection").Msg("refused")
+	if s.Refused != nil && reply != nil {
+		s.Refused(Refusal{At: time.Now(), Address: addr, Stage: "connection", Code: reply.Code, Reply: bounded(reply.Message)})
+	}
 }
 
 func (s *Server) starved(err error) {
@@ -86,6 +89,7 @@ func (s *Server) clear(c *guard.Conn, verb string) *smtp.SMTPError {
 		event = event.Str("advice", "somebody at this address logs in normally; this program there is set to send without TLS, or gave it up")
 	}
 	event.Msg("refused")
+	s.refusedInClear(c, "MAIL", reply)
 	return reply
 }
 
@@ -117,7 +121,13 @@ func (s *Server) tlsBroke(c *guard.Conn, err error) {
 }
 
 func (s *Server) violation(c *guard.Conn, what string) {
-	c.User.(*client).log.Warn().Str("what", what).Msg("protocol violation")
+	log := s.Log
+	if cl, ok := c.User.(*client); ok {
+		log = cl.log
+	} else { // a proxy that sent no header, and so no client yet
+		log = log.With().Str("session", c.Session()).Stringer("address", c.Addr()).Logger()
+	}
+	log.Warn().Str("what", what).Msg("protocol violation")
 }
 
 func (s *Server) closed(c *guard.Conn, err error) {

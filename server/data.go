@@ -55,6 +55,7 @@ func (s *session) Data(io.Reader) error {
 			reply = s.words().full()
 		}
 		s.logMessage(envelope).Str("stage", "DATA").Int("code", reply.Code).AnErr("cause", storage.error).Msg("refused")
+		s.tell("DATA", reply, s.from)
 		return reply
 	}
 	return s.fault("DATA", err)

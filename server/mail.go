@@ -11,11 +11,13 @@ func (s *session) Mail(from string, options *smtp.MailOptions) error {
 	if refusal := s.unauthenticated(); refusal != nil {
 		s.client.refused = true
 		s.logRefusal("MAIL", refusal).Str("from", bounded(from)).Msg("refused")
+		s.tell("MAIL", refusal, from)
 		return refusal
 	}
 	if s.transaction.policy != nil {
 		return s.fault("MAIL", s.words().nestedMail())
 	}
+	s.from = from // also in what is told of a refusal
 	p, err := s.server.Policy.Mail(s.conn.Context(), s.client.account.Account, from, options)
 	if err != nil {
 		return s.fault("MAIL", err)

@@ -73,7 +73,11 @@ type Server struct {
 	// Memory of clients, to be kept over restarts; nil: one that lasts as long as Run.
 	Memory *Memory
 
+	// Refused is told of every refusal, on the connection's goroutine; it must not block. nil: nobody is.
+	Refused func(Refusal)
+
 	settings atomic.Pointer[Settings]
+	probing  probing
 }
 
 // Configure changes the settings, now and at any time while Run runs. Settings with a fault change nothing.
@@ -119,6 +123,7 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 	}
 	g := s.newGuard()
 	core := s.newCore()
+	s.probing.begin(g, doors)
 
 	serving, broken := context.WithCancelCause(ctx)
 	defer broken(nil)
@@ -214,6 +219,7 @@ func (s *Server) newGuard() *guard.Guard {
 		RequireTLS:      s.RequireTLS,
 		MaxRecipients:   func() int { return s.current().MaxRecipients },
 		Timeouts:        s.Timeouts,
+		Exempt:          s.probing.expected,
 		Hooks: guard.Hooks{
 			Starved:   s.starved,
 			Opened:    s.opened,

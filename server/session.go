@@ -61,10 +61,12 @@ func (s *session) Logout() error {
 func (s *session) fault(stage string, err error) *smtp.SMTPError {
 	if refusal, ok := errors.AsType[*smtp.SMTPError](err); ok {
 		s.logRefusal(stage, refusal).Msg("refused")
+		s.tell(stage, refusal, s.from)
 		return refusal
 	}
 	reply := s.words().localTrouble()
 	s.logRefusal(stage, reply).AnErr("cause", err).Msg("refused")
+	s.tell(stage, reply, s.from)
 	return reply
 }
 

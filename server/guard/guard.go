@@ -31,9 +31,11 @@ type Guard struct {
 	MaxAuthFailures int            // failed AUTHs after which a connection is closed with 421; 0 = 10
 	Proxies         []netip.Prefix // peers that must begin with a PROXY header (v1 or v2); from others it is a protocol error
 	RequireTLS      bool           // offer REQUIRETLS (RFC 8689)
-	MaxRecipients   func() int     // of one message, told in EHLO as LIMITS RCPTMAX (RFC 9422) and kept by the Session; nil tells none
-	Timeouts        Timeouts
-	Hooks           Hooks
+	// Exempt tells of a peer whose connection counts for no limit and begins with no PROXY header: the server's own probe. nil: none is.
+	Exempt        func(peer netip.AddrPort) bool
+	MaxRecipients func() int // of one message, told in EHLO as LIMITS RCPTMAX (RFC 9422) and kept by the Session; nil tells none
+	Timeouts      Timeouts
+	Hooks         Hooks
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{} // accepted and not yet closed

@@ -23,6 +23,28 @@ func origin(addr netip.Addr) netip.Prefix {
 	return p
 }
 
+// exempt tells that c is the server's own probe.
+func (c *Conn) exempt() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.g.Exempt != nil && c.g.Exempt(c.peer)
+}
+
+// Admitted is how many connections count for the limits just now.
+func (g *Guard) Admitted() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.admitted
+}
+
+// admit is Guard.admit for all but probes.
+func (c *Conn) admit(probe bool) *smtp.SMTPError {
+	if probe {
+		return nil
+	}
+	return c.g.admit(c)
+}
+
 // admit counts c, or says why it cannot be served.
 func (g *Guard) admit(c *Conn) *smtp.SMTPError {
 	from := origin(c.Addr())

@@ -9,7 +9,8 @@ import (
 // open does all that comes before the first command inside TLS. When it returns, TLS is up or the connection is dead.
 func (c *Conn) open() {
 	hooks := &c.g.Hooks
-	if c.proxied() {
+	probe := c.exempt()
+	if !probe && c.proxied() {
 		if err := c.readProxy(); err != nil {
 			if c.die("", err); !c.shuttingDown() {
 				c.violation("no valid PROXY header from a listed proxy")
@@ -17,7 +18,7 @@ func (c *Conn) open() {
 			return
 		}
 	}
-	if refusal := c.g.admit(c); refusal != nil {
+	if refusal := c.admit(probe); refusal != nil {
 		if hooks.Refused != nil {
 			hooks.Refused(c.Addr(), refusal)
 		}
