@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -150,8 +151,21 @@ func (t *talk) offers(word string) bool {
 	return ok
 }
 
-// mechanisms are those that the last EHLO had behind AUTH, upper case.
-func (t *talk) mechanisms() []string { return strings.Fields(strings.ToUpper(t.ext["AUTH"])) }
+const (
+	maxMechanism  = 20 // octets of a name, RFC 4422 §3.1
+	maxMechanisms = 20
+)
+
+// mechanisms are those that the last EHLO had behind AUTH, upper case, each once: some servers have them also behind "AUTH=".
+func (t *talk) mechanisms() []string {
+	var all []string
+	for word := range strings.FieldsSeq(strings.ToUpper(t.ext["AUTH"])) {
+		if len(word) <= maxMechanism && len(all) < maxMechanisms && !slices.Contains(all, word) {
+			all = append(all, word)
+		}
+	}
+	return all
+}
 
 // handshake starts TLS; from then on the talk goes through it.
 func (t *talk) handshake(ctx context.Context, config *tls.Config) (tls.ConnectionState, error) {

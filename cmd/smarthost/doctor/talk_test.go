@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bufio"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -62,6 +63,19 @@ func TestExtensions(t *testing.T) {
 	want := map[string]string{"AUTH": "LOGIN PLAIN LOGIN", "SIZE": "1000", "8BITMIME": ""}
 	if diff := cmp.Diff(want, tk.ext); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestMechanisms(t *testing.T) {
+	t.Parallel()
+	many := ""
+	for i := range 3000 {
+		many += fmt.Sprintf(" M%d", i)
+	}
+	for params, want := range map[string]int{"": 0, "PLAIN LOGIN plain login": 2, strings.Repeat("M", 4000) + " PLAIN": 1, many: maxMechanisms} {
+		if got := (&talk{ext: map[string]string{"AUTH": params}}).mechanisms(); len(got) != want {
+			t.Errorf("%.40q: %d mechanisms, want %d: %q", params, len(got), want, got)
+		}
 	}
 }
 
