@@ -128,7 +128,7 @@ func (d *door) greeting(ctx context.Context, r reply, err error, took time.Durat
 	f := Finding{Check: "greeting", Level: Problem, Detail: map[string]any{"ms": took.Milliseconds(), "text": r.text()}, alike: fmt.Sprint(r.code)}
 	switch {
 	case isTimeout(err):
-		f.What = fmt.Sprintf("connections are taken, but nothing is said within %s", greetingWait)
+		f.What = fmt.Sprintf("connections are taken, but no greeting is complete within %s", span(greetingWait))
 		f.Why = "Exim and Postfix wait 5 min, msmtp and Go's net/smtp without a time-out for ever"
 		f.Do = "look at the server: overloaded, or waiting for a name lookup of the client's address; on a TLS port, connect with TLS"
 		f.Detail, f.alike = nil, ""

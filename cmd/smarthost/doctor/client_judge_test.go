@@ -88,7 +88,7 @@ func TestSlowGreeting(t *testing.T) {
 	}{
 		{4 * time.Second, nil, Good, "220 mx"},
 		{6 * time.Second, nil, Warning, "the greeting takes 6s"},
-		{greetingWait, os.ErrDeadlineExceeded, Problem, "nothing is said within 30s"},
+		{greetingWait, os.ErrDeadlineExceeded, Problem, "no greeting is complete within 30 s"},
 	} {
 		d := &door{}
 		d.greeting(t.Context(), greets, c.err, c.took)
