@@ -91,6 +91,21 @@ func TestDoctorIsCalledWrongly(t *testing.T) {
 	}
 }
 
+// TestSenderIsUser: a user name that can stand in MAIL FROM is the sender, another one is not.
+func TestSenderIsUser(t *testing.T) {
+	t.Parallel()
+	for user, want := range map[string]string{"bob@example.org": "bob@example.org", "bob": "", "bøb@example.org": "", "bob@example.org>\r\nRCPT TO:<x@example.net": ""} {
+		env := &environment{Context: t.Context(), Stdin: strings.NewReader("secret\n")}
+		e, err := newClientDoctor(env, "mx.example", &doctorFlags{user: user, passwordStdin: true}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.(doctor.Client).From; got != want {
+			t.Errorf("%q sends as %q, want %q", user, got, want)
+		}
+	}
+}
+
 // TestFollow: a mail that has left the queue is told apart from one that stays there.
 func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

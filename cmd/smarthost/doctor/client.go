@@ -33,7 +33,7 @@ type Client struct {
 
 	User     string // to log in as; "" = no login
 	Password Secret
-	From, To string // of the transaction that stops before DATA; From empty = User, if that is an address; To empty = From
+	From, To string // of the transaction that stops before DATA; From empty = there is none; To empty = From
 	Send     string // address that gets one real mail; empty = none
 
 	// Follow tells what became of a mail that the server, at that address, has queued under an id. Nil, or a Finding

@@ -80,7 +80,7 @@ func (c Client) loggedIn(ctx context.Context, t *talk, d *door, report Report) e
 	case f.Level != Good:
 		return nil
 	}
-	from, to := c.sender(), c.To
+	from, to := c.From, c.To
 	if from == "" {
 		report(Finding{Check: "transaction", Level: Note, What: "not tried: no sender is known", Do: "give the address that the laptop sends as: --from ADDRESS"})
 		return nil

@@ -12,24 +12,17 @@ const foreignRecipient = "smarthost-doctor@example.com"
 
 // strangerFrom is the sender that mail without a login pretends to have.
 func (c Client) strangerFrom() string {
-	if from := c.sender(); from != "" {
-		return from
+	if c.From != "" {
+		return c.From
 	}
 	if addr, err := netip.ParseAddr(c.Host); err == nil {
+		addr = addr.Unmap().WithZone("")
 		if addr.Is6() {
-			return "postmaster@[IPv6:" + c.Host + "]"
+			return "postmaster@[IPv6:" + addr.String() + "]"
 		}
-		return "postmaster@[" + c.Host + "]"
+		return "postmaster@[" + addr.String() + "]"
 	}
 	return "postmaster@" + strings.TrimSuffix(c.Host, ".")
-}
-
-// sender is the address of the transaction, if one is known.
-func (c Client) sender() string {
-	if c.From == "" && strings.Contains(c.User, "@") {
-		return c.User
-	}
-	return c.From
 }
 
 // An answer is how far a transaction came.
