@@ -56,6 +56,8 @@ func TestScripts(t *testing.T) {
 			"halt":   halt,
 			"reload": reload,
 			"logged": logged,
+
+			"handover": handover,
 		},
 	})
 }
@@ -227,9 +229,21 @@ func reload(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 || neg {
 		ts.Fatalf("usage: reload FILE TEXT")
 	}
-	before := strings.Count(ts.ReadFile(args[0]+".err"), args[1])
-	ts.Check(find(ts, args[0]).cmd.Process.Signal(syscall.SIGHUP))
-	await(ts, args[0], args[1], before+1)
+	signalled(ts, args[0], args[1], syscall.SIGHUP)
+}
+
+// handover FILE TEXT sends SIGUSR2 and waits until the log holds TEXT once more than before.
+func handover(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: handover FILE TEXT")
+	}
+	signalled(ts, args[0], args[1], syscall.SIGUSR2)
+}
+
+func signalled(ts *testscript.TestScript, name, text string, signal syscall.Signal) {
+	before := strings.Count(ts.ReadFile(name+".err"), text)
+	ts.Check(find(ts, name).cmd.Process.Signal(signal))
+	await(ts, name, text, before+1)
 }
 
 // await waits until the log of a server holds text n times.

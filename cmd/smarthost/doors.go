@@ -14,6 +14,7 @@ type door struct {
 	Implicit bool   // TLS from the first octet
 	Wanted   string // the port that the default asked for
 	Moved    bool   // it could not be had, and the listener has another
+	Passed   bool   // it was open before this program began
 }
 
 func (d *door) Port() string {
@@ -28,23 +29,29 @@ func (d *door) String() string {
 	return d.Addr().String() + " (STARTTLS)"
 }
 
-// openDoors listens on everything that the config names. Where nobody chose the ports and this user may not open
-// 587 and 465, it takes 2587 and 2465.
-func openDoors(c *Config) (doors []*door, err error) {
+// openDoors takes the sockets that were passed, and listens on everything else that the config names. Where nobody chose
+// the ports and this user may not open 587 and 465, it takes 2587 and 2465.
+func openDoors(c *Config, passed passedSockets) (doors []*door, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, closeDoors(doors))
 		}
 	}()
 	for _, kind := range []struct {
-		key      string
+		name     string
 		addrs    []string
 		implicit bool
-	}{{"listen.submission", c.Listen.Submission, false}, {"listen.submissions", c.Listen.Submissions, true}} {
+	}{{"submission", c.Listen.Submission, false}, {"submissions", c.Listen.Submissions, true}} {
+		for _, l := range passed[kind.name] {
+			doors = append(doors, &door{Listener: l, Implicit: kind.implicit, Passed: true})
+		}
+		if len(passed[kind.name]) > 0 {
+			continue
+		}
 		for _, addr := range kind.addrs {
-			d, err := openDoor(addr, !c.given[kind.key])
+			d, err := openDoor(addr, !c.given["listen."+kind.name])
 			if err != nil {
-				return doors, fmt.Errorf("%s: cannot listen on %q: %w", kind.key, addr, err)
+				return doors, fmt.Errorf("listen.%s: cannot listen on %q: %w", kind.name, addr, err)
 			}
 			d.Implicit = kind.implicit
 			doors = append(doors, d)

@@ -24,6 +24,9 @@ password, and says so. SIGHUP reads config, accounts and certificate again; what
 log, and the old ones stay in force. Changes to hostname, data, listen, tls, log and to submission.max_message_size
 need a restart.
 
+SIGUSR2 goes on as the program that is installed by then, if that finds the config right, and no client is refused
+meanwhile. Sockets that systemd opened (names: submission, submissions) are used instead of the addresses in the config.
+
 Examples:
     smarthost serve
     smarthost serve --config /etc/smarthost/smarthost.toml
@@ -57,7 +60,15 @@ func serveCommand(env *environment, args []string) error {
 	if env.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(collectorLimit)
 	}
-	return serve(env, c, newLog(env.Stderr, c.Log.Format))
+	err = serve(env, c, newLog(env.Stderr, c.Log.Format))
+	next, handsOver := errors.AsType[*handOver](err)
+	switch {
+	case !handsOver:
+		return err
+	case env.Context.Err() != nil: // asked to stop after all
+		return next.close()
+	}
+	return next.exec()
 }
 
 // newLog writes JSON, or lines for people on a terminal.
@@ -75,16 +86,23 @@ func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP) // from now on; a reload that comes early waits
 	defer signal.Stop(hangup)
-	first := &firstRun{Config: c}
-	if first.NewData, err = makeData(c); err != nil {
-		return err
-	}
-	s, err := newService(env.Context, c, log)
+	exchange := make(chan os.Signal, 1)
+	signal.Notify(exchange, syscall.SIGUSR2)
+	defer signal.Stop(exchange)
+	passed, err := takeSockets(env.Getenv)
 	if err != nil {
 		return err
 	}
+	first := &firstRun{Config: c}
+	if first.NewData, err = makeData(c); err != nil {
+		return errors.Join(err, passed.Close())
+	}
+	s, err := newService(env.Context, c, log)
+	if err != nil {
+		return errors.Join(err, passed.Close())
+	}
 	defer func() { err = errors.Join(err, s.Spool.Close()) }()
-	if first.Doors, err = openDoors(c); err != nil {
+	if first.Doors, err = openDoors(c, passed); err != nil {
 		return err
 	}
 	// Its password is shown once: not before everything else that can go wrong has gone well.
@@ -97,13 +115,15 @@ func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
 	if first.NewData || first.Secret != "" {
 		first.tell(env.Stdout)
 	}
-	s.warnOfExposed(env)
-	return s.run(env, first.Doors, hangup)
+	s.warnAtStart(env)
+	return s.run(env, first.Doors, hangup, exchange)
 }
 
 // run serves until the environment's context ends: first the doors close and the sessions end, then the forwarder
 // stops, then what is remembered is saved.
-func (s *service) run(env *environment, doors []*door, hangup <-chan os.Signal) error {
+func (s *service) run(env *environment, doors []*door, hangup, exchange <-chan os.Signal) error {
+	systemd := newSupervisor(env.Getenv, s.Log)
+	defer context.AfterFunc(env.Context, systemd.Stopping)()
 	group, serving := errgroup.WithContext(env.Context)
 	forwarding, stopForwarding := context.WithCancel(context.WithoutCancel(env.Context))
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(env.Context))
@@ -115,8 +135,17 @@ func (s *service) run(env *environment, doors []*door, hangup <-chan os.Signal) 
 			s.Log.Info().Str("address", d.Addr().String()).Bool("implicit_tls", d.Implicit).Msg("listening")
 		}
 		s.Log.Info().Str("hostname", s.Config.Hostname).Str("version", versionText()).Str("data", s.Config.Data).Msg("ready")
+		systemd.Ready()
 		return s.Server.Run(serving, open)
 	})
+	group.Go(func() error {
+		err := s.handOverAt(serving, doors, exchange)
+		if err != nil {
+			systemd.Reloading()
+		}
+		return err
+	})
+	group.Go(func() error { return systemd.Run(keeping) })
 	group.Go(func() error {
 		defer stopKeeping()
 		return s.Forwarder.Run(forwarding)
@@ -125,10 +154,13 @@ func (s *service) run(env *environment, doors []*door, hangup <-chan os.Signal) 
 	group.Go(func() error { return s.Certificates.Run(keeping) })
 	group.Go(func() error { return s.State.Run(keeping) })
 	group.Go(func() error {
-		s.reloadAt(keeping, env, hangup)
+		s.reloadAt(keeping, env, systemd, hangup)
 		return nil
 	})
 	err := group.Wait()
+	if _, ok := errors.AsType[*handOver](err); ok {
+		return err
+	}
 	if err != nil {
 		s.Log.Error().Err(err).Msg("stopped by a fault")
 		return err
@@ -139,7 +171,7 @@ func (s *service) run(env *environment, doors []*door, hangup <-chan os.Signal) 
 
 // reloadAt reloads at each hangup until ctx ends. A reload that waits for a disk that does not answer holds up the next
 // one, but not the end of the program.
-func (s *service) reloadAt(ctx context.Context, env *environment, hangup <-chan os.Signal) {
+func (s *service) reloadAt(ctx context.Context, env *environment, systemd *supervisor, hangup <-chan os.Signal) {
 	for {
 		select {
 		case <-hangup:
@@ -149,7 +181,9 @@ func (s *service) reloadAt(ctx context.Context, env *environment, hangup <-chan 
 		done := make(chan struct{})
 		go func() { // ends with the disk, or with the program
 			defer close(done)
+			systemd.Reloading()
 			s.reload(env)
+			systemd.Ready()
 		}()
 		select {
 		case <-done:

@@ -27,7 +27,7 @@ func TestStopDuringAReloadThatHangs(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	doors, err := openDoors(c)
+	doors, err := openDoors(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestStopDuringAReloadThatHangs(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	env.Context = ctx
 	hangup, stopped := make(chan os.Signal), make(chan error, 1)
-	go func() { stopped <- s.run(env, doors, hangup) }()
+	go func() { stopped <- s.run(env, doors, hangup, nil) }()
 	hangup <- syscall.SIGHUP
 	stop()
 	select {
