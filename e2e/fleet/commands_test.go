@@ -92,7 +92,7 @@ func goProgram(name, enroll string) client {
 // TestOwnAuthority sends through a server whose certificate is from an authority that the laptop knows from its enrolment alone.
 func TestOwnAuthority(t *testing.T) {
 	for _, port := range []string{"587", "465"} {
-		for _, c := range slices.Concat(queueing, commands) {
+		for _, c := range slices.Concat(queueing, commands, services) {
 			t.Run(port+"/"+strings.ReplaceAll(c.name, "/", " "), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, c.root, "")

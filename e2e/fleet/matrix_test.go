@@ -126,7 +126,7 @@ func (c client) outcome(t *testing.T, w *world, said result, arrived func() bool
 
 // TestMatrix is the table of the README: what becomes of the mail, for each client and each passing trouble.
 func TestMatrix(t *testing.T) {
-	all := slices.Concat(clients, commands)
+	all := slices.Concat(clients, commands, services)
 	results := map[cell]string{}
 	var mu sync.Mutex
 	t.Run("cells", func(t *testing.T) {
