@@ -188,6 +188,32 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// If one file cannot be written, none is: half a configuration holds a password that is good for nothing.
+func TestWriteAllOrNothing(t *testing.T) {
+	dir := t.TempDir()
+	passwords := filepath.Join(dir, "etc/postfix/smarthost_passwd")
+	if err := os.MkdirAll(filepath.Dir(passwords), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(passwords, []byte("old\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "etc/smarthost")); err != nil { // where a folder has to be
+		t.Fatal(err)
+	}
+	written, _, err := Target{Dir: dir, Home: "/root", Force: true}.Write(plan(t, "postfix", values()))
+	if err == nil || len(written) > 0 {
+		t.Errorf("written was %q, %v", written, err)
+	}
+	text, err := os.ReadFile(passwords)
+	if err != nil || string(text) != "old\n" {
+		t.Errorf("the passwords became %q, %v", text, err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(passwords)); err != nil || len(left) != 1 {
+		t.Errorf("there are left %v, %v", left, err)
+	}
+}
+
 // What is left to run is a script, without the passwords that are in the files already.
 func TestWriteCommands(t *testing.T) {
 	p := plan(t, "postfix", values())

@@ -44,16 +44,29 @@ func (t Target) Check(p *Plan) error {
 }
 
 // Write writes the files and returns the paths and the commands that are left to run. What was there before it is kept beside it.
+// All files are written under other names first: if one cannot be, those that there are stay as they were.
 func (t Target) Write(p *Plan) (written []string, commands string, err error) {
 	if err := t.Check(p); err != nil {
 		return nil, "", err
 	}
+	var all []staged
+	defer func() {
+		for _, f := range all[len(written):] {
+			err = errors.Join(err, os.Remove(f.name))
+		}
+	}()
 	for _, s := range p.files() {
-		path := t.path(s)
-		if err := t.write(path, s, p.Client.Kind == System); err != nil {
+		f, err := t.stage(s, p.Client.Kind == System)
+		if err != nil {
 			return written, "", err
 		}
-		written = append(written, path)
+		all = append(all, f)
+	}
+	for _, f := range all {
+		if err := f.place(); err != nil {
+			return written, "", err
+		}
+		written = append(written, f.path)
 	}
 	return written, p.commands(), nil
 }
@@ -72,35 +85,44 @@ func (t Target) path(s Step) string {
 	return filepath.Join(t.Dir, strings.ReplaceAll(s.File, home, t.Home))
 }
 
-func (t Target) write(path string, s Step, system bool) (err error) {
+// staged is a file that is written, but has not its own name yet.
+type staged struct {
+	name, path string
+	keep       bool // what is at path
+}
+
+func (t Target) stage(s Step, system bool) (_ staged, err error) {
+	path := t.path(s)
 	folders := fs.FileMode(0o700) // see Client.umask
 	if system {
 		folders = 0o755
 	}
 	if err := os.MkdirAll(filepath.Dir(path), folders); err != nil {
-		return err
+		return staged{}, err
 	}
 	old, err := os.ReadFile(path)
-	if err == nil && !ours(s.File) && !bytes.Contains(old, []byte(mark)) {
-		err = keep(path)
-	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return staged{}, err
 	}
+	keep := err == nil && !ours(s.File) && !bytes.Contains(old, []byte(mark))
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
-		return err
+		return staged{}, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
 	_, err = f.WriteString(strings.ReplaceAll(s.Content, home, t.Home))
 	if err = errors.Join(err, chown(f, s.Owner), f.Chmod(s.Mode), f.Sync(), f.Close()); err != nil {
-		return err
+		return staged{}, errors.Join(err, os.Remove(f.Name()))
 	}
-	return os.Rename(f.Name(), path)
+	return staged{f.Name(), path, keep}, nil
+}
+
+func (f staged) place() error {
+	if f.keep {
+		if err := keep(f.path); err != nil {
+			return err
+		}
+	}
+	return os.Rename(f.name, f.path)
 }
 
 // keep gives the file a second name, unless there is a copy already.
