@@ -6,9 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -279,6 +282,10 @@ func (e *enrolment) run(env *environment, f *enrollFlags) error {
 			return fmt.Errorf("nothing was written and no device made: %w", err)
 		}
 	}
+	// A reader that has gone away must not end the program here: the device would stay, with a password that nobody has seen.
+	gone := make(chan os.Signal, 1)
+	signal.Notify(gone, syscall.SIGPIPE)
+	defer signal.Stop(gone)
 	if err := e.apply(); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -187,6 +188,32 @@ func TestEnrollNotHandedOut(t *testing.T) {
 		if after, err := os.ReadFile(h.users); err != nil || !bytes.Equal(before, after) {
 			t.Errorf("%v: the accounts became, %v:\n%s", args, err, after)
 		}
+	}
+}
+
+// Nor does one that nobody reads: the program must not die by SIGPIPE before it has taken the device back. It is this test's own program.
+func TestEnrollUnread(t *testing.T) {
+	if config := os.Getenv("TEST_ENROLL_CONFIG"); config != "" {
+		env := testEnvironment(t, nil)
+		env.Stdout = os.Stdout
+		os.Exit(run(env, []string{"enroll", "--config", config, "env", "--user", "alice", "--ca", "none"}))
+	}
+	h := newEnrollHousehold(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	program := exec.Command(os.Args[0], "-test.run=^TestEnrollUnread$")
+	program.Env, program.Stdout = append(os.Environ(), "TEST_ENROLL_CONFIG="+h.config), w
+	if err := program.Run(); program.ProcessState == nil || program.ProcessState.ExitCode() != 1 {
+		t.Errorf("it ended with %v, want exit code 1", err)
+	}
+	if got := strings.Join(h.devices(), " "); got != "" {
+		t.Errorf("there is left the device %s", got)
 	}
 }
 
