@@ -23,7 +23,7 @@ import (
 
 const enrollHelp = `smarthost enroll gives an account a new device and prints the configuration with which that device sends mail here.
 
-    smarthost enroll CLIENT --user NAME [--device NAME] [--from ADDRESS] [--expires DAY] [--network CIDR]…
+    smarthost enroll CLIENT --user NAME [--device NAME] [--from ADDRESS] [--sender PATTERN]… [--expires DAY] [--network CIDR]…
                      [--host NAME] [--port PORT] [--ca FILE|none] [--replace] [--write DIR [--force]]
     smarthost enroll                       lists the clients
 
@@ -32,7 +32,8 @@ anything is wrong.
 
     --device   the device's name; default: the client's, with a number if there is such a device
     --replace  give the device that there is a new password; the old one is good for nothing then
-    --from     the address that mail comes from where a client wants one; it must be one that the account may send as
+    --from     the address that mail comes from where a client wants one; it must be one that the device may send as
+    --sender   what the device may send as, as in smarthost device add; default: what the account may
     --expires  the password is good until the end of this day, as in 2027-01-31, or for days, as in 90d
     --network  the device may log in from this network only
     --host     how clients call this server; default: hostname in the config
@@ -53,6 +54,7 @@ type enrollFlags struct {
 	config, user, device, from, host, port, ca, write string
 	expires                                           time.Time
 	networks                                          []netip.Prefix
+	senders                                           []string
 	replace, force                                    bool
 }
 
@@ -71,6 +73,10 @@ func enrollFlagSet(env *environment, f *enrollFlags) *flag.FlagSet {
 	fs.Func("expires", "when the password ends", func(s string) (err error) {
 		f.expires, err = parseExpires(s, time.Now())
 		return err
+	})
+	fs.Func("sender", "an address that the device may send as", func(s string) error {
+		f.senders = append(f.senders, s)
+		return userfile.CheckSender(s)
 	})
 	fs.Func("network", "where the device may be", func(s string) error {
 		p, err := userfile.ParseNetwork(s)
@@ -97,14 +103,19 @@ func enrollCommand(env *environment, args []string) error {
 		return usageError("enroll takes one client (see smarthost enroll --help)")
 	case f.user == "":
 		return usageError("enroll: for whom? --user NAME (smarthost user list shows the accounts)")
-	case f.replace && (!f.expires.IsZero() || len(f.networks) > 0):
-		return usageError("enroll: --replace changes nothing but the password; --expires and --network are for a new device")
+	case f.replace && (!f.expires.IsZero() || len(f.networks) > 0 || len(f.senders) > 0):
+		return usageError("enroll: --replace changes nothing but the password; --sender, --expires and --network are for a new device")
 	case f.force && f.write == "":
 		return usageError("enroll: --force goes with --write")
 	}
 	client, err := findClient(clients, args[0])
 	if err != nil {
 		return err
+	}
+	if f.device != "" {
+		if err := userfile.CheckDevice(f.device); err != nil {
+			return usageError("enroll: --device: " + err.Error())
+		}
 	}
 	c, err := loadConfig(env, f.config)
 	if err != nil {
@@ -168,7 +179,7 @@ func newEnrolment(env *environment, c *Config, client enroll.Client, f *enrollFl
 		return nil, fmt.Errorf("%w; smarthost user add %s --sender ADDRESS makes it", noSuchAccount(c, logins, name), shellWord(name))
 	}
 	e := &enrolment{config: c, replace: f.replace}
-	e.login = auth.Login{Account: auth.Account{Name: name}, Expires: f.expires, Networks: f.networks}
+	e.login = auth.Login{Account: auth.Account{Name: name, Senders: f.senders}, Expires: f.expires, Networks: f.networks}
 	if err := e.nameDevice(logins[name], client.Name, f.device); err != nil {
 		return nil, err
 	}
@@ -226,8 +237,11 @@ func (e *enrolment) nameDevice(of []auth.Login, client, given string) error {
 
 // account is what the device may do: what is written at it, or else at the account.
 func (e *enrolment) account(of []auth.Login) auth.Account {
-	if len(e.old.Senders) > 0 {
+	switch {
+	case len(e.old.Senders) > 0:
 		return e.old.Account
+	case len(e.login.Senders) > 0:
+		return e.login.Account
 	}
 	for _, l := range of {
 		if l.Device == "" {
@@ -244,7 +258,7 @@ func senderFor(env *environment, a auth.Account, given, host string) (string, er
 		from = likelySender(a, host)
 	}
 	if _, err := (&policy.Policy{}).Mail(env.Context, a, from, nil); err != nil || from == "" {
-		return "", fmt.Errorf("%s may not send as %q, but as %s; --from gives an address, sender= in the accounts file allows one", a.Name, from, sendersText(a))
+		return "", fmt.Errorf("%s may not send as %q, but as %s; --from gives an address, --sender allows the device one", a.Name, from, sendersText(a))
 	}
 	if err := userfile.CheckSender(from); err != nil || strings.Contains(from, "*") {
 		return "", usageError(fmt.Sprintf("enroll: --from: %q is not an address", from))

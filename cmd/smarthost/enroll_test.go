@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/seed-1397b510/smarthost/auth"
@@ -140,10 +141,12 @@ func TestEnrollFaults(t *testing.T) {
 		{"env --user alice --ca none --device env", "choose another name with --device, or give that one a new password with --replace", 1},
 		{"env --user alice --ca none --device none --replace", `no device "none"`, 1},
 		{"env --user alice --ca none --replace --expires 90d", "--replace changes nothing but the password", 2},
-		{"env --user alice --ca none --device a/b", "is not the name of a device", 1},
+		{"env --user alice --ca none --device a/b", "is not the name of a device", 2},
 		{"env --user alice --ca none --from bob@example.org", "may not send as \"bob@example.org\", but as alice@example.org, *@laptop.example", 1},
 		{"env --user alice --ca none --from *@laptop.example", "is not an address", 2},
-		{"env --user bob --ca none", "nobody yet", 1},
+		{"env --user bob --ca none", "nobody yet (--sender gives it an address)", 1},
+		{"env --user bob --ca none --sender bob", "is not a sender", 2},
+		{"env --user alice --ca none --replace --sender a@example.org", "--replace changes nothing but the password", 2},
 		{"env --user alice --ca none --port 0", `--port: "0" is not a port`, 2},
 		{"env --user alice --ca none --host a_b!", "is not a host name", 2},
 		{"env --user alice --ca none --expires soon", "not a date of expiry", 2},
@@ -162,6 +165,19 @@ func TestEnrollFaults(t *testing.T) {
 	}
 	if after, err := os.ReadFile(h.users); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the accounts became, %v:\n%s", err, after)
+	}
+}
+
+// A device may have addresses of its own, also of an account that has none.
+func TestEnrollSender(t *testing.T) {
+	h := newEnrollHousehold(t)
+	h.device("", "add", "bob", "laptop", "--sender", "laptop@example.org")
+	out, words, code := h.enroll("env", "--user", "bob", "--ca", "none", "--sender", "bob@example.org")
+	if code != 0 || !strings.Contains(out, "SMTP_FROM=bob@example.org\n") || !strings.Contains(out, "it may send as bob@example.org.\n") {
+		t.Errorf("exit code %d, %s%s", code, words, out)
+	}
+	if diff := cmp.Diff([]string{"bob@example.org"}, h.login("bob", "env").Senders); diff != "" {
+		t.Errorf("the device may send as (-want +got):\n%s", diff)
 	}
 }
 
