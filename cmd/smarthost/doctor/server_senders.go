@@ -3,8 +3,11 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +52,11 @@ func (v *visit) senderDomains() (domains []string, anybody int) {
 }
 
 func (v *visit) checkSenders(ctx context.Context) []Finding {
+	const name = "sender domain"
+	if err := v.roll().err; err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return []Finding{{Check: name, Level: Note, What: "not looked at, since the accounts, which say what they are, cannot be read",
+			Why: "mail as a domain whose SPF record does not name this server ends in spam folders", Do: "see the finding about the accounts"}}
+	}
 	domains, anybody := v.senderDomains()
 	total := len(domains)
 	domains = domains[:min(total, maxDomains)]
@@ -65,11 +73,10 @@ func (v *visit) checkSenders(ctx context.Context) []Finding {
 		})
 	}
 	all.Wait()
-	together := summarize(slices.Concat(found...), len(domains))
-	const name = "sender domain"
+	together := summarize(domains, found)
 	if anybody > 0 {
 		together = append(together, Finding{Check: name, Level: Note, What: count(anybody, "account") + " may send as anybody (sender *), so their domains could not be looked at",
-			Why: "mail as a domain whose SPF record does not name this server ends in spam folders", Do: "give the accounts the domains they need: smarthost user add NAME --sender '*@example.org'"})
+			Why: "mail as a domain whose SPF record does not name this server ends in spam folders", Do: "give each the domains that it needs: sender=*@example.org in its lines of " + v.Accounts})
 	}
 	if total > maxDomains {
 		together = append(together, Finding{Check: name, Level: Note, What: fmt.Sprintf("of %d sender domains the first %d were looked at", total, maxDomains),
@@ -85,18 +92,60 @@ func (v *visit) checkSenders(ctx context.Context) []Finding {
 // noAnswer marks findings that DNS could not tell.
 const noAnswer = "no answer"
 
-// summarize makes one finding of all if DNS said nothing about any of several domains.
-func summarize(all []Finding, domains int) []Finding {
-	if domains < 2 || slices.ContainsFunc(all, func(f Finding) bool { return f.alike != noAnswer }) {
-		return all
+// summarize makes one finding of all if DNS said nothing about any of several domains, and else one of those that are the
+// same but for the domain, if they are many.
+func summarize(domains []string, found [][]Finding) []Finding {
+	all := slices.Concat(found...)
+	if len(domains) < 2 || slices.ContainsFunc(all, func(f Finding) bool { return f.alike != noAnswer }) {
+		return gather(domains, found)
 	}
-	return []Finding{{Check: "sender domain", Level: Warning, What: fmt.Sprintf("DNS gave no answer about any of the %d domains that are sent as, such as this: %s", domains, all[0].What),
+	return []Finding{{Check: "sender domain", Level: Warning, What: fmt.Sprintf("DNS gave no answer about any of the %d domains that are sent as, such as this: %s", len(domains), all[0].What),
 		Why: "receivers may put mail as these domains into the spam folder or refuse it, and it could not be seen whether they do", Do: "see that the name servers in /etc/resolv.conf answer, then run it again"}}
 }
 
+const (
+	fewDomains   = 3 // of which each is told by itself
+	namedDomains = 5 // of more
+)
+
+// gather makes one finding of each that more than a few domains have in common.
+func gather(domains []string, found [][]Finding) []Finding {
+	having := map[string][]string{}
+	key := func(f Finding, domain string) string {
+		return strings.ReplaceAll(strings.Join([]string{f.Check, f.Level.String(), f.Where, f.What, f.Why, f.Do}, "\n"), domain, "\t")
+	}
+	for i, d := range domains {
+		for _, f := range found[i] {
+			having[key(f, d)] = append(having[key(f, d)], d)
+		}
+	}
+	var all []Finding
+	for i, d := range domains {
+		for _, f := range found[i] {
+			same := having[key(f, d)]
+			if len(same) > fewDomains {
+				if d != same[0] {
+					continue
+				}
+				others := same[1:]
+				f.What += "; the same goes for " + strings.Join(others[:min(len(others), namedDomains)], ", ")
+				if n := len(others) - namedDomains; n > 0 {
+					f.What += fmt.Sprintf(" and %d more", n)
+				}
+				f.Detail = map[string]any{"domains": same}
+			}
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// dnsDomain is a domain in the public DNS, in the form that is asked for.
+var dnsDomain = regexp.MustCompile(`^([a-z0-9_-]{1,63}\.)+[a-z0-9-]{2,63}$`)
+
 // checkDomain looks at what DNS says of a domain that mail is sent as.
 func (v *visit) checkDomain(ctx context.Context, domain string) []Finding {
-	if strings.HasPrefix(domain, "[") || !strings.Contains(domain, ".") {
+	if !dnsDomain.MatchString(domain) {
 		return []Finding{{Check: "sender domain", Level: Warning, What: fmt.Sprintf("%q is no domain in DNS", clean(domain)),
 			Why: "receivers refuse mail from a sender whose domain does not exist", Do: "correct the senders of the accounts that have it: smarthost user list"}}
 	}

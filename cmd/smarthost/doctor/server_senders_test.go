@@ -130,8 +130,9 @@ func TestSendersThatCannotBeLookedAt(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "users")
 	many := []string{}
 	for i := range maxDomains + 1 {
-		many = append(many, fmt.Sprintf("*@host%d", i))
+		many = append(many, fmt.Sprintf("*@host%02d", i))
 	}
+	broken := t.TempDir() // a folder cannot be read as a file
 	for name, c := range map[string]struct {
 		file string
 		want string
@@ -141,16 +142,34 @@ func TestSendersThatCannotBeLookedAt(t *testing.T) {
 		"no file":  {none, "note sender domain: no account may send"},
 		"too many": {accountsFile(t, many), "note sender domain: of 41 sender domains the first 40"},
 		"no dot":   {accountsFile(t, []string{"*@localhost"}), "warning sender domain: \"localhost\" is no domain in DNS"},
+		"literal":  {accountsFile(t, []string{"*@[192.0.2.1]"}), "warning sender domain: \"[192.0.2.1]\" is no domain in DNS"},
+		"control":  {accountsFile(t, []string{"*@x\x1b[31m.example"}), "warning sender domain: \"x?[31m.example\" is no domain in DNS"},
+		"broken":   {broken, "note sender domain: not looked at, since the accounts, which say what they are, cannot be read"},
 	} {
 		v := visitTo(t, Server{Accounts: c.file}, zone{}, nil)
 		found := v.checkSenders(t.Context())
 		shows(t, found[len(found)-1:], c.want)
-		if want := 1; name == "too many" && len(found) != maxDomains+want || name != "too many" && len(found) != want {
+		if want := map[bool]int{true: 2, false: 1}[name == "too many"]; len(found) != want {
 			t.Errorf("%s: %d findings", name, len(found))
 		}
 	}
 	if _, err := os.Stat(none); err == nil {
 		t.Error("the accounts file was made")
+	}
+}
+
+// TestManySenderDomains: what is the same for many domains is told once, what differs beside it.
+func TestManySenderDomains(t *testing.T) {
+	senders := []string{"*@d.example"}
+	for i := range 10 {
+		senders = append(senders, fmt.Sprintf("*@d%d.example", i))
+	}
+	v := visitTo(t, Server{Accounts: accountsFile(t, senders), Relay: &route.Relay{Host: "relay.example"}}, zone{records: []string{mxOf, spfIs + `"v=spf1 -all"`}}, nil)
+	found := v.checkSenders(t.Context())
+	shows(t, found, "note spf: d.example has an SPF record", "note dmarc: d.example has no DMARC record; the same goes for d0.example, d1.example, d2.example, d3.example, d4.example and 5 more", takes,
+		"warning spf: d0.example has no SPF record; the same goes for d1.example", "problem sender domain: d0.example has neither")
+	if of := found[1].Detail["domains"].([]string); len(of) != 11 || of[10] != "d9.example" {
+		t.Errorf("the details name %q", of)
 	}
 }
 
