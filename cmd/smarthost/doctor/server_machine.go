@@ -106,7 +106,7 @@ func (v *visit) outgoing() []outgoing {
 			all = append(all, outgoing{source, true})
 		default:
 			for _, a := range v.names.of(four).addrs {
-				if public(a) {
+				if public(a) && len(all) < maxShown {
 					all = append(all, outgoing{a, false})
 				}
 			}

@@ -30,7 +30,7 @@ func (v *visit) ports() []uint16 {
 // else: in clear, and in TLS without a login. It never comes to DATA.
 func (v *visit) checkOpenRelay(ctx context.Context) []Finding {
 	addrs := v.names.all()
-	addrs = addrs[:min(len(addrs), 8)]
+	addrs = addrs[:min(len(addrs), maxShown)]
 	if len(addrs) == 0 {
 		return []Finding{v.unreached("no address of the host name is known")}
 	}

@@ -87,11 +87,18 @@ func (v *visit) checkHostname(context.Context) []Finding {
 			Why: "no client finds the server by this name, and other servers distrust one whose name leads nowhere",
 			Do:  "add an A record (and an AAAA record if IPv6 works) for " + v.Hostname + ", or set hostname to the name that has one"}}
 	}
-	for _, a := range all {
+	for _, a := range all[:min(len(all), maxShown)] {
 		found = append(found, v.judgeAddress(a))
+	}
+	if n := len(all) - maxShown; n > 0 {
+		found = append(found, Finding{Check: name, Level: Note, What: fmt.Sprintf("%d more addresses were not looked at", n),
+			Why: "clients try one after the other; each that does not answer costs time", Do: "leave those in DNS that lead here: dig " + v.Hostname})
 	}
 	return found
 }
+
+// maxShown is how many addresses of the host name are looked at.
+const maxShown = 8
 
 // judgeAddress says whose an address of the host name is.
 func (v *visit) judgeAddress(a netip.Addr) Finding {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -62,6 +63,23 @@ func TestHostnameHalfKnown(t *testing.T) {
 	d := &DNS{Servers: []string{zone{records: []string{a4}, failing: []string{"failing.example."}}.serve(t)}}
 	v := visitTo(t, Server{Resolver: halfResolver{d}}, zone{}, nil)
 	shows(t, v.checkHostname(t.Context()), "warning hostname: no answer about the IPv6 addresses", "good hostname: the A record")
+}
+
+// TestHostnameAtManyAddresses: what a name with far too many addresses brings is bounded.
+func TestHostnameAtManyAddresses(t *testing.T) {
+	var records []string
+	for i := range 50 {
+		records = append(records, fmt.Sprintf("mx.example.org. 1 IN A 198.51.100.%d", i+1))
+	}
+	v := visitTo(t, Server{Addresses: addrs("172.17.0.2"), Sources: addrs("172.17.0.2")}, zone{records: records}, nil)
+	found := v.checkHostname(t.Context())
+	if len(found) != maxShown+1 {
+		t.Errorf("%d findings: %+v", len(found), found)
+	}
+	shows(t, found[maxShown:], "note hostname: 42 more addresses were not looked at")
+	if found := v.checkReverse(t.Context()); len(found) != maxShown {
+		t.Errorf("%d findings: %+v", len(found), found)
+	}
 }
 
 func TestReverseName(t *testing.T) {
