@@ -223,9 +223,7 @@ func (v *visit) checkBounces(ctx context.Context, domain string) []Finding {
 	records, err := v.Resolver.LookupMX(ctx, domain)
 	switch {
 	case err != nil && !notFound(err):
-		f.alike = noAnswer
-		f.Level, f.What, f.Why = Warning, fmt.Sprintf("DNS gave no answer about the MX of %s (%s)", domain, dnsFault(err)), "receivers cannot tell either, and may let mail wait"
-		f.Do = "run it again; if it stays like that, see that the name servers of " + domain + " answer"
+		return []Finding{unknownBounces(f, fmt.Sprintf("the MX of %s (%s)", domain, dnsFault(err)))}
 	case len(records) == 1 && strings.TrimSuffix(records[0].Host, ".") == "":
 		f.What = domain + " says that it takes no mail (null MX)" // RFC 7505
 	case len(records) > 0:
@@ -236,10 +234,18 @@ func (v *visit) checkBounces(ctx context.Context, domain string) []Finding {
 		case len(four.addrs)+len(six.addrs) > 0:
 			f.Level, f.What = Note, domain+" has no MX record; mail to it goes to the address of the domain itself"
 		case cmp.Or(four.err, six.err) != nil:
-			f.Level, f.What = Warning, fmt.Sprintf("DNS gave no answer about %s (%s)", domain, dnsFault(cmp.Or(four.err, six.err)))
+			f = unknownBounces(f, fmt.Sprintf("the addresses of %s, which has no MX record (%s)", domain, dnsFault(cmp.Or(four.err, six.err))))
 		default:
 			f.What = domain + " has neither an MX record nor an address: it does not exist for mail"
 		}
 	}
 	return []Finding{f}
+}
+
+// unknownBounces is for when DNS could not tell something.
+func unknownBounces(f Finding, what string) Finding {
+	f.alike = noAnswer
+	f.Level, f.What, f.Why = Warning, "DNS gave no answer about "+what, "receivers cannot tell either, and may let mail wait"
+	f.Do = "run it again; if it stays like that, see that the name servers of the domain answer"
+	return f
 }

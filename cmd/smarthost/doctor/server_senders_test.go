@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +96,23 @@ func TestSenderDomain(t *testing.T) {
 func TestSenderDomainUnknown(t *testing.T) {
 	v := visitTo(t, Server{Accounts: accountsFile(t, []string{"x@d.example"})}, zone{failing: []string{"d.example.", "_dmarc.d.example."}}, nil)
 	shows(t, v.checkSenders(t.Context()), "warning spf: could not be evaluated (", "warning dmarc: no answer about the DMARC record", "warning sender domain: no answer about the MX")
+}
+
+// An addressless resolver is a zone whose questions for addresses fail.
+type addressless struct{ *DNS }
+
+func (r addressless) LookupNetIP(ctx context.Context, network, _ string) ([]netip.Addr, error) {
+	return r.DNS.LookupNetIP(ctx, network, "failing.example")
+}
+
+// A domain without MX whose addresses DNS cannot tell is not said to have none.
+func TestBouncesUnknown(t *testing.T) {
+	d := &DNS{Servers: []string{zone{failing: []string{"failing.example."}}.serve(t)}}
+	found := visitTo(t, Server{Resolver: addressless{d}}, zone{}, nil).checkBounces(t.Context(), "d.example")
+	shows(t, found, "warning sender domain: no answer about the addresses of d.example, which has no MX record")
+	if f := found[0]; f.alike != noAnswer || !strings.HasPrefix(f.Do, "run it again") {
+		t.Errorf("%+v", f)
+	}
 }
 
 // Where it cannot tell of many, one finding says so.
