@@ -150,8 +150,8 @@ func unheard(t *testing.T, w *world, _ client) func() {
 	}`)
 	cut := make(chan error)
 	go func() {
-		w.server.AwaitLog(`"message":"queued"`)
-		cut <- errors.Join(w.laptop.Cut("587"), w.laptop.Cut("465"))
+		err := w.server.AwaitLog(`"message":"queued"`, patience)
+		cut <- errors.Join(err, w.laptop.Cut("587"), w.laptop.Cut("465"))
 	}()
 	return func() {
 		lab.Check(t, <-cut)

@@ -184,13 +184,24 @@ func (s *Smarthost) Log() string {
 	return s.log.String()
 }
 
-// AwaitLog returns when the log holds a text. It waits for ever; the test's own time is the limit.
-func (s *Smarthost) AwaitLog(text string) {
+// AwaitLog returns when the log holds a text, or says that it does not within the limit.
+func (s *Smarthost) AwaitLog(text string, limit time.Duration) error {
+	over := false
+	defer time.AfterFunc(limit, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		over = true
+		s.said.Broadcast()
+	}).Stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !bytes.Contains(s.log.Bytes(), []byte(text)) {
+		if over {
+			return fmt.Errorf("the server has not logged %s within %v", text, limit)
+		}
 		s.said.Wait()
 	}
+	return nil
 }
 
 // Reload returns when the server has read its files again.
