@@ -45,6 +45,37 @@ func TestInherit(t *testing.T) {
 	}
 }
 
+// What a damaged line says of an account is not known, so that its devices wait; who needs nothing of it does not.
+func TestInheritFromDamagedLine(t *testing.T) {
+	for _, test := range []struct {
+		text  string
+		wants string // of the error; "" is none
+	}{
+		{"a:" + hashA + ":class=SLOW sender=s@b\na:" + hashA + ":device=x\n", "users:1: \"SLOW\" is not the name of a class"},
+		{"a:" + hashA + ":device=x sender=s@b\na:" + hashA + ":clas=slow\n", "users:2: there is no attribute \"clas\""},
+		{"a:!:class=slow sender=s@b\na:" + hashA + ":device=x class=slow\n", "users:1: its password hash is not bcrypt"},
+		{"a:!\na:" + hashA + ":device=x sender=s@b class=slow\n", ""},
+		{"a:" + hashA + ":class=slow\na:" + hashA + ":clas=slow\na:" + hashA + ":device=x\n", ""},
+		{"a:" + hashA + ":device=x\na:" + hashA + ":device=y clas=slow\n", ""},
+		{"b:" + hashA + ":clas=slow\na:" + hashA + ":device=x\n", ""},
+		{"a:" + hashA + ":clas=slow\n", ""},
+	} {
+		path := filepath.Join(t.TempDir(), "users")
+		write(t, path, test.text)
+		f := &File{Path: path, Log: zerolog.Nop()}
+		_, err := f.Logins(t.Context(), "a")
+		_, _, errOfOne := f.Login(t.Context(), "a", "x")
+		for _, err := range []error{err, errOfOne} {
+			if (err == nil) != (test.wants == "") || err != nil && !strings.Contains(err.Error(), test.wants) {
+				t.Errorf("%s: %v, want %q", strings.ReplaceAll(test.text, hashA, "$"), err, test.wants)
+			}
+		}
+		if _, ok, err := f.Login(t.Context(), "a", "gone"); ok || err != nil {
+			t.Errorf("%s: a device that was revoked: %v, %v", strings.ReplaceAll(test.text, hashA, "$"), ok, err)
+		}
+	}
+}
+
 // Each of many devices is found by its name, wherever it stands, and nothing else is.
 func TestLoginOfDevice(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")

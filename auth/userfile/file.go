@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -30,12 +31,14 @@ type File struct {
 
 	mu     sync.Mutex
 	logins map[string][]auth.Login // by name, each in the order of devices; nil until the file was read once
+	unsure map[string]error        // accounts of which it is not known what their devices may do; see parse
 	looked time.Time
 	seen   string // what the file looked like when it was read
 	err    error  // of the last reading
 }
 
-// Logins returns the logins of the account. It fails only if the file has never been readable.
+// Logins returns the logins of the account. It fails if the file has never been readable, and for an account whose devices have what they
+// may do from a line that is damaged: they wait until it is mended, rather than send without the account's limits.
 func (f *File) Logins(_ context.Context, name string) ([]auth.Login, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -49,14 +52,18 @@ func (f *File) Logins(_ context.Context, name string) ([]auth.Login, error) {
 	if f.logins == nil {
 		return nil, f.err
 	}
-	return f.logins[name], nil
+	return f.logins[name], f.unsure[name]
 }
 
-// Login returns the login of one device. It fails as Logins does.
+// Login returns the login of one device. It fails as Logins does, but knows always that a device is not there.
 func (f *File) Login(ctx context.Context, name, device string) (auth.Login, bool, error) {
 	of, err := f.Logins(ctx, name)
-	if i, ok := slices.BinarySearchFunc(of, device, compareDevice); ok {
+	i, ok := slices.BinarySearchFunc(of, device, compareDevice)
+	switch {
+	case ok && err == nil:
 		return of[i], true, nil
+	case !ok && device != "" && len(of) > 0:
+		return auth.Login{}, false, nil
 	}
 	return auth.Login{}, false, err
 }
@@ -122,14 +129,14 @@ func (f *File) read() {
 	if st, err := os.Stat(f.Path); err == nil && st.Mode().Perm()&0o004 != 0 {
 		f.Log.Warn().Str("file", f.Path).Msg("everybody on this machine can read the accounts; chmod 600 keeps the password hashes to the server")
 	}
-	logins, faults := parse(f.Path, text)
+	logins, unsure, faults := parse(f.Path, text)
 	for _, fault := range faults {
 		f.Log.Error().Err(fault).Msg("a damaged line of the accounts is left out")
 	}
 	for _, of := range logins {
 		slices.SortFunc(of, func(a, b auth.Login) int { return compareDevice(a, b.Device) })
 	}
-	f.logins = logins
+	f.logins, f.unsure = logins, unsure
 	f.Log.Info().Str("file", f.Path).Int("accounts", len(logins)).Int("damaged", len(faults)).Msg("accounts read")
 }
 
@@ -146,12 +153,11 @@ func readBounded(path string) ([]byte, error) {
 	return text, err
 }
 
-// parse reads all lines. Each fault names file and line.
-func parse(path string, text []byte) (map[string][]auth.Login, []error) {
+// parse reads all lines. Each fault names file and line; unsure has those of lines that devices would have had senders or class from.
+func parse(path string, text []byte) (logins map[string][]auth.Login, unsure map[string]error, faults []error) {
 	type device struct{ of, name string }
-	logins := map[string][]auth.Login{}
+	logins, unsure = map[string][]auth.Login{}, map[string]error{}
 	seen := map[device]bool{}
-	var faults []error
 	for i, line := range bytes.Split(text, []byte("\n")) {
 		content := strings.TrimRight(string(line), "\r \t")
 		if content == "" || content[0] == '#' {
@@ -164,15 +170,22 @@ func parse(path string, text []byte) (map[string][]auth.Login, []error) {
 			seen[d] = true
 		}
 		if err != nil {
-			faults = append(faults, fmt.Errorf("%s:%d: %w", path, i+1, err))
+			err = fmt.Errorf("%s:%d: %w", path, i+1, err)
+			faults = append(faults, err)
+			if deviceOf(content) == "" {
+				unsure[nameOf(content)] = err
+			}
 			continue
 		}
 		logins[l.Name] = append(logins[l.Name], l)
 	}
+	maps.DeleteFunc(unsure, func(name string, _ error) bool {
+		return seen[device{name, ""}] || !slices.ContainsFunc(logins[name], func(l auth.Login) bool { return l.Class == "" || len(l.Senders) == 0 })
+	})
 	for _, of := range logins {
 		inherit(of)
 	}
-	return logins, faults
+	return logins, unsure, faults
 }
 
 // inherit gives the devices of an account the senders and the class that its line without a device has, where they have none themselves.
@@ -199,6 +212,6 @@ func Read(path string) (map[string][]auth.Login, []error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	logins, faults := parse(path, text)
+	logins, _, faults := parse(path, text)
 	return logins, faults, nil
 }
