@@ -137,8 +137,10 @@ func newPrinter(env *environment, f *doctorFlags) *doctor.Printer {
 			p.Width = width
 		}
 	}
-	_, live := terminal(env.Stderr)
-	p.Live = live && !dumb
+	if fd, live := terminal(env.Stderr); live && !dumb {
+		p.Live = true
+		p.Line, _, _ = term.GetSize(fd)
+	}
 	return p
 }
 

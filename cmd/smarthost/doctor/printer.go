@@ -25,6 +25,7 @@ type Printer struct {
 	Colour bool      // Out is a terminal that may show colours
 	Width  int       // columns of the terminal; 0 = do not wrap
 	Live   bool      // Err is a terminal: progress is one line that overwrites itself
+	Line   int       // columns of that terminal; 0 = not known
 	Target string    // what is examined
 
 	mu       sync.Mutex
@@ -57,8 +58,8 @@ func (p *Printer) Progress(what string) {
 	case p.Err == nil:
 	case p.Live:
 		line := "… " + what
-		if p.Width > 0 && utf8.RuneCountInString(line) >= p.Width {
-			line = string([]rune(line)[:p.Width-1])
+		if p.Line > 0 && utf8.RuneCountInString(line) >= p.Line {
+			line = string([]rune(line)[:p.Line-1])
 		}
 		fmt.Fprintf(p.Err, "\r%s\x1b[K", line)
 		p.shown = true

@@ -67,6 +67,9 @@ func TestProgress(t *testing.T) {
 	if _, got := show(t, &Printer{Live: true}, true); got != "\r… port 587 at 192.0.2.1\x1b[K\r\x1b[K" {
 		t.Errorf("on a terminal: %q", got)
 	}
+	if _, got := show(t, &Printer{Live: true, Line: 10}, true); got != "\r… port 58\x1b[K\r\x1b[K" {
+		t.Errorf("on a narrow terminal, whatever the findings go to: %q", got)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		var out, err strings.Builder
 		p := &Printer{Out: &out, Err: &err}
