@@ -187,7 +187,7 @@ func errorText(err error) string {
 	var lookup *net.DNSError
 	switch {
 	case errors.As(err, &lookup):
-		return clean(lookup.Err)
+		return lookupText(lookup)
 	case errors.As(err, &netErr) && netErr.Timeout(), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -202,4 +202,17 @@ func errorText(err error) string {
 		return "the connection was closed"
 	}
 	return clean(err.Error())
+}
+
+// lookupText says why a name could not be looked up. The library puts the ends of the connection to the name server before
+// the cause.
+func lookupText(err *net.DNSError) string {
+	text := err.Err
+	if _, cause, ok := strings.Cut(text, "->"); ok {
+		text = cause[strings.LastIndex(cause, ": ")+1:]
+	}
+	if err.Server != "" {
+		text += " (name server " + err.Server + ")"
+	}
+	return clean(text)
 }
