@@ -86,8 +86,12 @@ func judgeNames(host, canonical string, four, six family) []Finding {
 		f := Finding{Check: "name", Level: Problem, What: host + " has no address",
 			Why: "mail programs keep the mail while the name cannot be resolved; some return it if the name does not exist",
 			Do:  "check the spelling; the owner of the name has to publish an A record"}
-		if !four.nothing() {
-			f.What = fmt.Sprintf("the address of %s cannot be found out: %s", host, errorText(four.err))
+		failed := four
+		if four.nothing() {
+			failed = six
+		}
+		if !failed.nothing() {
+			f.What = fmt.Sprintf("the address of %s cannot be found out: %s", host, errorText(failed.err))
 			f.Do = "check this machine's network and its DNS servers (/etc/resolv.conf)"
 		}
 		return append(all, f)
@@ -123,10 +127,18 @@ func judgeNames(host, canonical string, four, six family) []Finding {
 	return all
 }
 
+// joinAddrs names the first of many.
 func joinAddrs(addrs []netip.Addr) string {
-	names := make([]string, len(addrs))
-	for i, a := range addrs {
-		names[i] = a.String()
+	names := make([]string, min(len(addrs), maxNamed))
+	for i := range names {
+		names[i] = addrs[i].String()
 	}
-	return strings.Join(names, ", ")
+	text := strings.Join(names, ", ")
+	if n := len(addrs) - len(names); n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return text
 }
+
+// maxNamed is how many addresses are named in a row.
+const maxNamed = 10

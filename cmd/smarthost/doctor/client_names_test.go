@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"net"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -94,5 +95,22 @@ func TestNamesThatCannotBeFound(t *testing.T) {
 	slow := judgeNames("mx.example.org", "", family{addrs: cut(nil), took: 3 * time.Second, err: dead}, family{err: &net.DNSError{IsNotFound: true}})
 	if len(slow) != 1 || slow[0].Level != Problem {
 		t.Errorf("one family is dead, the other empty: %+v", slow)
+	}
+	empty := family{err: &net.DNSError{Err: "no such host", IsNotFound: true}}
+	for _, all := range [][]Finding{judgeNames("mx.example.org", "", empty, family{err: dead}), judgeNames("mx.example.org", "", family{err: dead}, empty)} {
+		if len(all) != 1 || !strings.Contains(all[0].What, "cannot be found out: i/o timeout") {
+			t.Errorf("one family is dead, the other has nothing: %+v", all)
+		}
+	}
+}
+
+func TestManyAddresses(t *testing.T) {
+	t.Parallel()
+	var many []netip.Addr
+	for i := range 50 {
+		many = append(many, netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}))
+	}
+	if all := judgeNames("mx.example.org", "", family{addrs: many}, family{addrs: many}); !strings.HasSuffix(all[0].What, ", 192.0.2.9 and 90 more (lookup 0 ms)") {
+		t.Errorf("a hundred addresses: %+v", all[0])
 	}
 }
