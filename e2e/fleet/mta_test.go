@@ -11,13 +11,13 @@ import (
 	"github.com/seed-1397b510/smarthost/e2e/lab"
 )
 
-// excuses are the ends that no server's answer makes better.
+// excuses are the ends that no answer of the server makes better, or none that does not make something else worse.
 var excuses = []struct{ client, trouble, why string }{
 	{"OpenSMTPD, enrolled", "clock years behind", "it has seen no valid certificate, so it has heard no answer; once the clock is set, the mail looks older than the queue's four days, and goes back without another attempt"},
-	{"dma, enrolled", "account missing", "it returns mail on 535 at once; a server that says anything else to a login that is wrong keeps people from setting it right"},
+	{"dma, enrolled", "account missing", "it returns mail on 535 at once; 454 would make it keep the mail, but where a password was changed, mail programs would not ask for the new one"},
 }
 
-// excused tells whether no server can keep this client from bouncing.
+// excused tells whether this client may bounce.
 func excused(c client, x trouble) bool {
 	return slices.ContainsFunc(excuses, func(e struct{ client, trouble, why string }) bool {
 		return e.client == c.name && e.trouble == x.name
