@@ -215,7 +215,7 @@ func follow(ctx context.Context, queue *sqlitespool.Reader, id string) doctor.Fi
 	defer tick.Stop()
 	for {
 		var last *spool.Entry
-		for e, err := range queue.List(ctx, spool.Filter{ID: id}) {
+		for e, err := range queue.List(ctx, spool.Filter{IDs: []string{id}}) {
 			if err != nil {
 				return doctor.Finding{}
 			}

@@ -59,7 +59,7 @@ func queueCommand(env *environment, args []string) error {
 	case word == "show" && len(args) != 1:
 		return usageError("queue show takes one id (see smarthost queue --help)")
 	case word == "show":
-		f.filter.ID = args[0]
+		f.filter.IDs = args
 	case word == "list" && len(args) > 0:
 		return usageError(fmt.Sprintf("queue list takes no %q (see smarthost queue --help)", args[0]))
 	case word != "list":
@@ -103,9 +103,9 @@ func showQueue(env *environment, dir string, f queueFlags) (err error) {
 		}
 	}
 	switch {
-	case n > 0 || f.json && f.filter.ID == "":
-	case f.filter.ID != "":
-		return fmt.Errorf("the queue has no message %q: it has been delivered or returned, or was never here", f.filter.ID)
+	case n > 0 || f.json && f.filter.IDs == nil:
+	case f.filter.IDs != nil:
+		return fmt.Errorf("the queue has no message %q: it has been delivered or returned, or was never here", f.filter.IDs[0])
 	case f.filter.Account != "" || f.filter.Destination != "":
 		fmt.Fprintln(out, "No mail in the queue matches.")
 	default:

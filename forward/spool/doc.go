@@ -23,11 +23,11 @@
 //	leased    Claim                                    Settle, Release; lease runs     queued or waiting, due at once
 //	                                                   out: due again
 //	waiting   Settle leaves a recipient undone (4xx)   Claim, when due                 as written
-//	held      an operator, or a policy                 an operator                     as written
+//	held      Change(Hold), a Rule                     Change(Unhold)                  as written
 //	done      Settle leaves no recipient undone:       –                               –
 //	          the delivery goes, the last one takes
 //	          message and body with it
-//	damaged   a checksum or a parse fails, Damage      an operator                     as written
+//	damaged   a checksum or a parse fails, Damage      Change(Remove)                  as written
 //
 // # Who calls what, in which order
 //
@@ -41,4 +41,12 @@
 //
 // Reports (RFC 3464) are queued by the Settle that causes them, in the same transaction and with the durability of Commit, so that
 // a failed recipient is never forgotten before its report is kept. Their ids are derived by the caller, so that a repeated Settle makes no second one.
+//
+// # Operators
+//
+// Change does something to all deliveries that a Filter chooses, a piece at a time, so that mail never waits for it. A delivery that is leased is marked, and the
+// mark holds when the lease ends, however it ends: nothing is broken off, delivered twice or lost. What shall be reported to the sender, or forgotten
+// after its lease, gets a Fate, which the forwarding side carries out as it would a permanent reply.
+//
+// Each Settle, and each end that an operator makes, is kept for a while as history (Trace): what was said, by whom, about whom, when.
 package spool

@@ -43,6 +43,8 @@ type Delivery struct {
 	Destination string    // see Recipient.Destination
 	Attempts    int       // how many times it has been settled as "again"
 	Delayed     bool      // a delay report has been sent for it (RFC 3461 §4.1)
+	Relay       Relay     // where it goes in place of its route; "" = its route
+	Fate        Fate      // what an operator has ordered: settled at once and not tried; "" = nothing
 	Fence       int64     // grows with each claim; a Settle with an old one is refused
 	Until       time.Time // when the lease ends and others may claim it
 }
@@ -70,15 +72,17 @@ type Settlement struct {
 	Next     time.Time // when what stays undone is due again
 	Delayed  bool      // a delay report goes out with this settlement
 	Reports  []Report
+	Tries    []Try // for the history: how the results came about; none = the results are all there is
 }
 
 // A Seal is what is known of a message only when all of it has been read.
 type Seal struct {
-	Top     []byte        // header fields that go on top of what was written, CRLF lines
-	Arrived time.Time     // becomes Envelope.Arrived
-	Key     []byte        // identifies a message sent twice; nil = do not look for a duplicate
-	Window  time.Duration // how long Key is remembered
-	Cut     []Range       // spans of the written content to leave out (Bcc fields), ascending, not overlapping; within the first 1 MiB
+	Top       []byte        // header fields that go on top of what was written, CRLF lines
+	Arrived   time.Time     // becomes Envelope.Arrived
+	MessageID string        // Message-ID without angle brackets, for Trace; "" = there is none
+	Key       []byte        // identifies a message sent twice; nil = do not look for a duplicate
+	Window    time.Duration // how long Key is remembered
+	Cut       []Range       // spans of the written content to leave out (Bcc fields), ascending, not overlapping; within the first 1 MiB
 }
 
 // A Range is a span of octets [From, To) of what was written to a Draft.
@@ -105,15 +109,6 @@ type Query struct {
 	Skip  []string      // destinations that are busy enough
 }
 
-// A Filter chooses what List returns. The zero Filter chooses all.
-type Filter struct {
-	ID          string // one message
-	Account     string
-	Destination string
-	After       string // keyset paging: only ids greater than this
-	Limit       int    // at most so many entries; 0 = no limit
-}
-
 // An Entry is one delivery as the queue's listing shows it.
 type Entry struct {
 	Envelope    // Recipients: those still undone
@@ -122,6 +117,8 @@ type Entry struct {
 	Attempts    int
 	Due         time.Time         // next attempt; for leased ones the end of the lease
 	Last        map[string]Result // by recipient address: the last result; missing if never tried
+	Relay       Relay             // see Delivery
+	Fate        Fate              // see Delivery
 }
 
 // State is the state of a delivery, see the package's table.
@@ -168,6 +165,19 @@ type Store interface {
 	List(ctx context.Context, f Filter) iter.Seq2[Entry, error]
 	// Stats counts.
 	Stats(ctx context.Context) (Stats, error)
+
+	// Change carries an order out, in pieces, each of which is durable when it is counted: an error or the end of ctx leaves
+	// what is done done, and the outcome tells it. Mail that comes in meanwhile may be changed or not. progress, if there is one, is called after each piece.
+	Change(ctx context.Context, o Order, progress func(Outcome)) (Outcome, error)
+	// AddRule holds new mail from now on. A rule needs an account, a sender or a destination.
+	AddRule(ctx context.Context, r Rule) (Rule, error)
+	// RemoveRule ends a rule. ErrNotFound if there is none with this id.
+	RemoveRule(ctx context.Context, id int64) error
+	// Rules lists the rules in the order of their ids.
+	Rules(ctx context.Context) ([]Rule, error)
+	// Trace tells the stories that key is part of: an id, a Message-ID, or the address of a sender or recipient (in any case of its letters);
+	// newest first, at most limit. None is no error. Of messages that have ended it knows what the history still has.
+	Trace(ctx context.Context, key string, limit int) ([]Story, error)
 }
 
 // Errors that a Store returns, to be asked for with errors.Is.

@@ -274,7 +274,7 @@ func testReopen(h *harness) {
 	if err := h.Settle(context.Background(), spool.Settlement{Delivery: d, Results: results(d, 250)}); !errors.Is(err, spool.ErrFenced) {
 		h.Errorf("settle with a lease from before: %v", err)
 	}
-	h.same("attempts of the waiting one", h.list(spool.Filter{ID: waiting})[0].Attempts, 1)
+	h.same("attempts of the waiting one", h.list(spool.Filter{IDs: []string{waiting}})[0].Attempts, 1)
 	h.same("body", h.body(leased), pattern(100_000))
 	messages, _, byState := h.counts()
 	h.same("states", byState, map[spool.State]int{spool.Leased: 2, spool.Waiting: 1})

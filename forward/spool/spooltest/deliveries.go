@@ -210,7 +210,7 @@ func testList(h *harness) {
 	h.same("destination", ids(spool.Filter{Destination: "common.example"}), all)
 	h.same("destination", len(h.list(spool.Filter{Destination: "1.example"})), 150)
 	h.same("account and destination", len(h.list(spool.Filter{Account: "bob", Destination: "common.example"})), 90)
-	h.same("id", ids(spool.Filter{ID: all[7]}), all[7:8])
+	h.same("id", ids(spool.Filter{IDs: []string{all[7]}}), all[7:8])
 	h.same("none", ids(spool.Filter{Account: "nobody"}), []string(nil))
 	d := h.claimOne()
 	i := slices.IndexFunc(h.list(spool.Filter{}), func(e spool.Entry) bool {

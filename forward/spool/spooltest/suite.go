@@ -21,7 +21,7 @@ import (
 )
 
 // An Opener opens the engine's queue in dir. A Store that is also an io.Closer is closed by the suite, as often as it opens one.
-// Opening the same dir again after that, or after a kill, must find what was kept.
+// It keeps a history. Opening the same dir again after that, or after a kill, must find what was kept.
 type Opener = func(t *testing.T, dir string) spool.Store
 
 // Run runs the suite. A test binary that calls it must call Child first thing in TestMain: the crash test starts the binary again.
@@ -53,6 +53,9 @@ func Run(t *testing.T, open Opener) {
 		{"many_writers", testWriters},
 		{"reopen_finds_everything", testReopen},
 	} {
+		t.Run(c.name, func(t *testing.T) { c.test(newHarness(t, open)) })
+	}
+	for _, c := range controls {
 		t.Run(c.name, func(t *testing.T) { c.test(newHarness(t, open)) })
 	}
 	t.Run("time", func(t *testing.T) { runTimed(t, open) })

@@ -18,6 +18,7 @@ func runTimed(t *testing.T, open Opener) {
 		"extend_prolongs":              testExtend,
 		"waiting_mail_is_due_in_time":  testWaiting,
 		"the_same_mail_within_the_day": testDuplicate,
+		"orders_outlive_a_lease":       testOrdersExpire,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { test(newHarness(t, open)) })

@@ -32,6 +32,8 @@ type lease struct {
 	delayed              bool
 	size                 int64
 	file                 bool // the body is in a file
+	marks                marks
+	messageID            []byte
 	settling             bool // its Settle is being committed: it does not run out
 }
 
@@ -257,6 +259,15 @@ func (a *agenda) leasedUntil(message, destination string) (until time.Time, leas
 		return l.until, true
 	}
 	return time.Time{}, false
+}
+
+// setState tells what the row of a delivery says that may be leased.
+func (a *agenda) setState(message, destination string, state spool.State) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l := a.leases[leaseKey{message, destination}]; l != nil {
+		l.state = state
+	}
 }
 
 // leasedFrom moves those that are leased out of the counts of their states.

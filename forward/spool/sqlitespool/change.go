@@ -2,7 +2,7 @@ package sqlitespool
 
 import (
 	"database/sql/driver"
-	"os"
+	"slices"
 	"time"
 
 	"github.com/seed-1397b510/smarthost/forward/spool"
@@ -28,6 +28,9 @@ type enqueue struct {
 	key      []byte
 	window   time.Duration
 	due      int64
+
+	messageID []byte
+	held      []string // destinations that a rule holds
 }
 
 func (e *enqueue) weight() int   { return 1024 + len(e.top) + len(e.body) + 512*len(e.rows) }
@@ -53,12 +56,17 @@ func (e *enqueue) apply(b *batch) (refused, fault error) {
 	if n == 0 {
 		return &spool.Duplicate{ID: id}, nil
 	}
-	e.due = b.now
+	e.due, e.held = b.now, e.held[:0]
 	for _, r := range e.rows {
-		if _, err := b.exec("INSERT INTO delivery (message, destination, due, state, attempts, delayed, recipients, sum) VALUES (?,?,?,'queued',0,0,?,?)",
-			id, r.destination, b.now, r.recipients, sum([]byte(id), []byte(r.destination), r.recipients)); err != nil {
+		state, due := spool.Queued, any(b.now)
+		if e.s.holds(e.envelope.Account, e.envelope.From, r.destination) {
+			state, due, e.held = spool.Held, nil, append(e.held, r.destination)
+		}
+		if _, err := b.exec("INSERT INTO delivery (message, destination, due, state, attempts, delayed, recipients, sum, message_id, sender) VALUES (?,?,?,?,0,0,?,?,?,?)",
+			id, r.destination, due, string(state), r.recipients, sumDelivery(id, r.destination, r.recipients, marks{}), e.messageID, []byte(e.envelope.From)); err != nil {
 			return nil, err
 		}
+		*b.totals.of(state)++
 	}
 	if e.key != nil {
 		if _, err := b.exec("INSERT OR REPLACE INTO duplicate (key, id, until) VALUES (?,?,?)", e.key, id, b.now+e.window.Milliseconds()); err != nil {
@@ -67,94 +75,15 @@ func (e *enqueue) apply(b *batch) (refused, fault error) {
 	}
 	b.totals.messages++
 	b.totals.bytes += e.envelope.Size
-	b.totals.queued += int64(len(e.rows))
 	return nil, nil
 }
 
 func (e *enqueue) applied() {
 	e.s.cache.put(&kept{envelope: e.envelope, top: e.top, body: e.body, file: e.file})
 	for _, r := range e.rows {
-		e.s.agenda.note(r.destination, e.due)
-	}
-}
-
-// settle ends a lease.
-type settle struct {
-	s       *Spool
-	lease   *lease
-	rest    []recipient // still undone
-	record  []byte      // rest as JSON
-	next    int64
-	delayed bool
-	reports []*enqueue
-	queued  []*enqueue // those reports that were new
-	last    bool       // the message is gone
-}
-
-func (c *settle) weight() int {
-	n := 256 + len(c.record)
-	for _, r := range c.reports {
-		n += r.weight()
-	}
-	return n
-}
-
-// The end of a body file is synced, because the file is removed then: a power cut must not bring back the row alone.
-func (c *settle) durable() bool {
-	return len(c.reports) > 0 || c.lease.file && len(c.rest) == 0
-}
-
-func (c *settle) apply(b *batch) (refused, fault error) {
-	c.queued, c.last = c.queued[:0], false
-	l := c.lease
-	var n int64
-	if len(c.rest) == 0 {
-		n, fault = b.exec("DELETE FROM delivery WHERE message = ? AND destination = ?", l.message, l.destination)
-	} else {
-		n, fault = b.exec("UPDATE delivery SET due = ?, state = 'waiting', attempts = attempts + 1, delayed = delayed | ?, recipients = ?, sum = ? WHERE message = ? AND destination = ?",
-			c.next, boolean(c.delayed), c.record, sum([]byte(l.message), []byte(l.destination), c.record), l.message, l.destination)
-	}
-	if fault != nil || n == 0 { // n is 0 if somebody has deleted the row by hand
-		return spool.ErrFenced, fault
-	}
-	*b.totals.of(l.state)--
-	for _, r := range c.reports {
-		refused, fault := r.apply(b)
-		if fault != nil {
-			return nil, fault
+		if !slices.Contains(e.held, r.destination) {
+			e.s.agenda.note(r.destination, e.due)
 		}
-		if refused == nil {
-			c.queued = append(c.queued, r)
-		}
-	}
-	if len(c.rest) > 0 {
-		b.totals.waiting++
-		return nil, nil
-	}
-	n, fault = b.exec("DELETE FROM message WHERE id = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = ?)", l.message, l.message)
-	if n > 0 {
-		c.last = true
-		b.totals.messages--
-		b.totals.bytes -= l.size
-	}
-	return nil, fault
-}
-
-func (c *settle) applied() {
-	for _, r := range c.queued {
-		r.applied()
-	}
-	if c.last || len(c.rest) > 0 {
-		c.s.cache.drop(c.lease.message)
-	}
-	if c.last && c.lease.file {
-		if err := os.Remove(c.s.bodyFile(c.lease.message)); err != nil {
-			c.s.config.Log.Error().Err(err).Str("msg", c.lease.message).Msg("removing the body of a settled message; the next start does it")
-		}
-	}
-	c.s.agenda.end(c.lease)
-	if len(c.rest) > 0 {
-		c.s.agenda.note(c.lease.destination, c.next)
 	}
 }
 

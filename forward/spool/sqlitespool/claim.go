@@ -90,9 +90,10 @@ func (s *Spool) look(ctx context.Context, destination string, leased map[string]
 	rows, left := 0, int64(never) // left is when what is free and not taken was due
 	bad := map[string]error{}
 	// The columns that change with each attempt are not in the checksum: whatever stands in them must do no harm.
-	err = c.query("SELECT message, due, state, attempts, delayed, recipients, sum FROM delivery WHERE destination = ? AND due <= ? ORDER BY due LIMIT ?",
+	err = c.query("SELECT message, due, state, attempts, delayed, recipients, sum, relay, fate, message_id FROM delivery WHERE destination = ? AND due <= ? ORDER BY due LIMIT ?",
 		func(v []driver.Value) (err error) {
-			l := &lease{message: str(v[0]), destination: destination, due: integer(v[1]), state: spool.State(str(v[2])), attempts: int(max(integer(v[3]), 0)), delayed: integer(v[4]) != 0}
+			l := &lease{message: str(v[0]), destination: destination, due: integer(v[1]), state: spool.State(str(v[2])), attempts: int(max(integer(v[3]), 0)), delayed: integer(v[4]) != 0,
+				marks: marks{str(v[7]), str(v[8])}, messageID: blob(v[9])}
 			rows, next = rows+1, l.due
 			if leased[l.message] {
 				return nil
@@ -101,7 +102,7 @@ func (s *Spool) look(ctx context.Context, destination string, leased map[string]
 				left = min(left, l.due)
 				return nil
 			}
-			if l.recipients, err = decodeRecipients(l.message, destination, blob(v[5]), integer(v[6])); err != nil {
+			if l.recipients, err = decodeRecipients(l.message, destination, blob(v[5]), l.marks, integer(v[6])); err != nil {
 				bad[l.message] = err
 				return nil
 			}
@@ -129,7 +130,7 @@ func (s *Spool) look(ctx context.Context, destination string, leased map[string]
 		}
 		l.size, l.file = e.Size, file
 		e.Recipients = recipientsOf(l.recipients, destination)
-		all = append(all, find{spool.Delivery{Envelope: e, Destination: destination, Attempts: l.attempts, Delayed: l.delayed}, l})
+		all = append(all, find{spool.Delivery{Envelope: e, Destination: destination, Attempts: l.attempts, Delayed: l.delayed, Relay: spool.Relay(l.marks.relay), Fate: spool.Fate(l.marks.fate)}, l})
 	}
 	for id, cause := range bad {
 		s.config.Log.Error().Str("msg", id).Err(cause).Msg("a damaged message is set aside")
@@ -167,8 +168,8 @@ func readEnvelope(id string, v []driver.Value) (spool.Envelope, error) {
 	return e, err
 }
 
-func decodeRecipients(id, destination string, text []byte, checksum int64) (rs []recipient, err error) {
-	if sum([]byte(id), []byte(destination), text) != checksum {
+func decodeRecipients(id, destination string, text []byte, m marks, checksum int64) (rs []recipient, err error) {
+	if sumDelivery(id, destination, text, m) != checksum {
 		return nil, fmt.Errorf("%w: the recipients' checksum is wrong", spool.ErrDamaged)
 	}
 	if err := json.Unmarshal(text, &rs); err != nil {
@@ -208,6 +209,7 @@ func (s *Spool) Settle(ctx context.Context, t spool.Settlement) error {
 
 func (s *Spool) settlement(l *lease, t spool.Settlement) (*settle, error) {
 	c := &settle{s: s, lease: l, next: t.Next.UnixMilli(), delayed: t.Delayed}
+	var err error
 	results := make(map[string]*spool.Result, len(t.Results))
 	for i := range t.Results {
 		results[t.Results[i].Address] = &t.Results[i]
@@ -221,7 +223,6 @@ func (s *Spool) settlement(l *lease, t spool.Settlement) (*settle, error) {
 		}
 		c.rest = append(c.rest, r)
 	}
-	var err error
 	if len(c.rest) > 0 {
 		if c.record, err = json.Marshal(c.rest); err != nil {
 			return nil, err
@@ -237,7 +238,10 @@ func (s *Spool) settlement(l *lease, t spool.Settlement) (*settle, error) {
 		e.setBody(r.Content)
 		c.reports = append(c.reports, e)
 	}
-	return c, nil
+	if s.config.History > 0 {
+		c.past, err = newPast(l, &t, len(c.rest) > 0)
+	}
+	return c, err
 }
 
 // Damage sets a message aside. Leases of it are over.

@@ -17,6 +17,8 @@ import (
 const (
 	smallBuffer = 8 << 10  // what most mail fits in
 	inline      = 64 << 10 // from here on a body is a file
+
+	maxMessageID = 998 // octets that are kept: a line's length (RFC 5322 §2.1.1)
 )
 
 // small and large are the buffers of drafts.
@@ -197,6 +199,10 @@ func (d *draft) seal(seal *spool.Seal) error {
 	}
 	d.envelope.Size = int64(len(d.top)) + d.written - cut
 	d.setArrived(seal.Arrived)
+	d.messageID = []byte(seal.MessageID)
+	if len(d.messageID) > maxMessageID {
+		d.messageID = d.messageID[:maxMessageID]
+	}
 	if seal.Window > 0 {
 		d.key, d.window = seal.Key, seal.Window
 	}

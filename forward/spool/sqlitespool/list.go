@@ -3,6 +3,7 @@ package sqlitespool
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -96,40 +97,60 @@ func listing(f spool.Filter, message, destination string) (sql string, args []an
 	if f.Destination != "" {
 		where, args = append(where, "d.destination = ?"), append(args, f.Destination)
 	}
-	if f.ID != "" {
-		where, args = append(where, id+" = ?"), append(args, f.ID)
+	if f.IDs != nil {
+		ids, err := json.Marshal(f.IDs)
+		if err != nil {
+			ids = []byte("[]")
+		}
+		where, args = append(where, id+" IN (SELECT value FROM json_each(?))"), append(args, string(ids))
 	}
 	where = append(where, id+" >= ?", "("+id+" > ? OR d.destination > ?)")
 	args = append(args, message, message, destination, int64(listPage))
-	return "SELECT d.message, d.destination, d.due, d.state, d.attempts, d.recipients, d.sum, m.account, m.arrived, m.size, m.envelope, m.top, m.cut, m.sum, m.damaged FROM " +
+	return "SELECT d.message, d.destination, d.due, d.state, d.attempts, d.recipients, d.sum, d.relay, d.fate, m.account, m.arrived, m.size, m.envelope, m.top, m.cut, m.sum, m.damaged FROM " +
 		tables + " WHERE " + strings.Join(where, " AND ") + " ORDER BY " + id + ", d.destination LIMIT ?", args
 }
 
 // list yields what f chooses, a page at a time.
-func (r *readers) list(ctx context.Context, f spool.Filter) iter.Seq2[spool.Entry, error] {
+func (r *readers) list(ctx context.Context, f spool.Filter, now func(*spool.Entry)) iter.Seq2[spool.Entry, error] {
 	return func(yield func(spool.Entry, error) bool) {
-		message, destination := f.After, ""
-		if f.After != "" {
-			destination = "\U0010ffff" // after all destinations of that message
-		}
-		for n := 0; ; {
-			page, err := r.page(ctx, f, message, destination)
+		n := 0
+		for page, err := range r.pages(ctx, f) {
 			if err != nil {
-				yield(spool.Entry{}, fmt.Errorf("list the queue: %w", err))
+				yield(spool.Entry{}, err)
 				return
 			}
 			for _, e := range page {
+				if now(&e); !f.Matches(&e) {
+					continue
+				}
 				if !yield(e, nil) {
 					return
 				}
 				if n++; n == f.Limit {
 					return
 				}
-				message, destination = e.ID, e.Destination
 			}
-			if len(page) < listPage {
+		}
+	}
+}
+
+// pages yields what the filter's ids, account and destination choose. A page may be empty.
+func (r *readers) pages(ctx context.Context, f spool.Filter) iter.Seq2[[]spool.Entry, error] {
+	return func(yield func([]spool.Entry, error) bool) {
+		message, destination := f.After, ""
+		if f.After != "" {
+			destination = "\U0010ffff" // after all destinations of that message
+		}
+		for {
+			page, err := r.page(ctx, f, message, destination)
+			if err != nil {
+				yield(nil, fmt.Errorf("list the queue: %w", err))
 				return
 			}
+			if !yield(page, nil) || len(page) < listPage {
+				return
+			}
+			message, destination = page[len(page)-1].ID, page[len(page)-1].Destination
 		}
 	}
 }
@@ -151,10 +172,12 @@ func (r *readers) page(ctx context.Context, f spool.Filter, message, destination
 // newEntry takes the columns of listing. What is damaged is shown with what can be read.
 func newEntry(v []driver.Value) spool.Entry {
 	id, destination := str(v[0]), str(v[1])
-	e, errEnvelope := readEnvelope(id, v[7:])
-	rs, errRecipients := decodeRecipients(id, destination, blob(v[5]), integer(v[6]))
+	m := marks{str(v[7]), str(v[8])}
+	e, errEnvelope := readEnvelope(id, v[9:])
+	rs, errRecipients := decodeRecipients(id, destination, blob(v[5]), m, integer(v[6]))
 	e.Recipients = recipientsOf(rs, destination)
-	entry := spool.Entry{Envelope: e, Destination: destination, State: spool.State(str(v[3])), Attempts: int(integer(v[4])), Last: map[string]spool.Result{}}
+	entry := spool.Entry{Envelope: e, Destination: destination, State: spool.State(str(v[3])), Attempts: int(integer(v[4])), Last: map[string]spool.Result{},
+		Relay: spool.Relay(m.relay), Fate: spool.Fate(m.fate)}
 	if v[2] != nil {
 		entry.Due = time.UnixMilli(integer(v[2]))
 	}
@@ -166,7 +189,7 @@ func newEntry(v []driver.Value) spool.Entry {
 			entry.Last[string(rs[i].Address)] = rs[i].Last.result(string(rs[i].Address))
 		}
 	}
-	if cause := str(v[14]); cause != "" {
+	if cause := str(v[16]); cause != "" {
 		for _, r := range e.Recipients {
 			entry.Last[r.Address] = damageResult(r.Address, cause)
 		}
@@ -188,7 +211,7 @@ func (r *readers) stats(ctx context.Context) (t totals, oldest time.Time, err er
 	}
 	defer r.put(c)
 	err = c.query("SELECT messages, bytes, queued, waiting, held, damaged, (SELECT arrived FROM message ORDER BY id LIMIT 1) FROM total", func(v []driver.Value) error {
-		t = totals{integer(v[0]), integer(v[1]), integer(v[2]), integer(v[3]), integer(v[4]), integer(v[5])}
+		t = totals{messages: integer(v[0]), bytes: integer(v[1]), queued: integer(v[2]), waiting: integer(v[3]), held: integer(v[4]), damaged: integer(v[5])}
 		if v[6] != nil {
 			oldest = time.UnixMilli(integer(v[6]))
 		}
@@ -204,15 +227,12 @@ func (t totals) stats(oldest time.Time) spool.Stats {
 
 // List yields deliveries in the order of their ids. Those that are leased show the end of the lease.
 func (s *Spool) List(ctx context.Context, f spool.Filter) iter.Seq2[spool.Entry, error] {
-	return func(yield func(spool.Entry, error) bool) {
-		for e, err := range s.readers.list(ctx, f) {
-			if until, leased := s.agenda.leasedUntil(e.ID, e.Destination); leased && err == nil {
-				e.State, e.Due = spool.Leased, until
-			}
-			if !yield(e, err) {
-				return
-			}
-		}
+	return s.readers.list(ctx, f, s.showLease)
+}
+
+func (s *Spool) showLease(e *spool.Entry) {
+	if until, leased := s.agenda.leasedUntil(e.ID, e.Destination); leased {
+		e.State, e.Due = spool.Leased, until
 	}
 }
 
@@ -259,12 +279,15 @@ func OpenReadOnly(dir string) (*Reader, error) {
 	if app != application || v > version {
 		return nil, fmt.Errorf("%s is not a queue that this version can read", file)
 	}
+	if v < version {
+		return nil, fmt.Errorf("%s was last served by an older smarthost; start the server of this version once, which brings the queue up to date", file)
+	}
 	return &Reader{r}, nil
 }
 
 // List is spool.Store's List.
 func (r *Reader) List(ctx context.Context, f spool.Filter) iter.Seq2[spool.Entry, error] {
-	return r.readers.list(ctx, f)
+	return r.readers.list(ctx, f, func(*spool.Entry) {})
 }
 
 // Stats is spool.Store's Stats.

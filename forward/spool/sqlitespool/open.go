@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -30,6 +31,10 @@ type Config struct {
 	// MinFree is the space in octets that is kept for results: with less of it no new mail is taken (spool.ErrFull). 0 = 64 MiB.
 	// 16 MiB of it are a file that is given up when others have filled the disk.
 	MinFree int64
+	// History is how long the history of a message is kept after its end. 0 = none is written, and what there is goes.
+	History time.Duration
+	// HistoryRows is how many attempts the history has at most; the oldest go first. 0 = 1 million.
+	HistoryRows int64
 }
 
 // Validate names all faults.
@@ -41,13 +46,17 @@ func (c *Config) Validate() error {
 	if c.MinFree < 0 {
 		faults = append(faults, fmt.Errorf("sqlitespool: MinFree is %d; it must not be negative", c.MinFree))
 	}
+	if c.History < 0 || c.HistoryRows < 0 {
+		faults = append(faults, fmt.Errorf("sqlitespool: History is %v and HistoryRows %d; they must not be negative", c.History, c.HistoryRows))
+	}
 	return errors.Join(faults...)
 }
 
 const (
-	defaultMinFree = 64 << 20
-	database       = "queue.db"
-	readConns      = 4
+	defaultMinFree     = 64 << 20
+	defaultHistoryRows = 1_000_000
+	database           = "queue.db"
+	readConns          = 4
 )
 
 // Spool is the queue in a folder. It implements spool.Store.
@@ -61,6 +70,7 @@ type Spool struct {
 	readers *readers
 
 	claiming sync.Mutex // see claimDue
+	rules    atomic.Pointer[[]spool.Rule]
 
 	changes chan *ticket
 	stop    chan struct{} // closed by Close
@@ -81,6 +91,9 @@ func Open(ctx context.Context, config Config) (*Spool, error) {
 	}
 	if config.MinFree == 0 {
 		config.MinFree = defaultMinFree
+	}
+	if config.HistoryRows == 0 {
+		config.HistoryRows = defaultHistoryRows
 	}
 	if err := os.MkdirAll(filepath.Join(config.Dir, "body"), 0o700); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
@@ -178,12 +191,17 @@ func (s *Spool) notLost(c *conn) error {
 
 // restore reads what is due and removes body files without a message.
 func (s *Spool) restore(c *conn) error {
-	if err := c.query("SELECT messages, bytes, queued, waiting, held, damaged FROM total", func(v []driver.Value) error {
-		s.counts = totals{integer(v[0]), integer(v[1]), integer(v[2]), integer(v[3]), integer(v[4]), integer(v[5])}
+	if err := c.query("SELECT messages, bytes, queued, waiting, held, damaged, history FROM total", func(v []driver.Value) error {
+		s.counts = totals{integer(v[0]), integer(v[1]), integer(v[2]), integer(v[3]), integer(v[4]), integer(v[5]), integer(v[6])}
 		return nil
 	}); err != nil {
 		return explain(s.file(), err)
 	}
+	rules, err := readRules(c)
+	if err != nil {
+		return explain(s.file(), err)
+	}
+	s.rules.Store(&rules)
 	if err := c.query("SELECT destination, min(due) FROM delivery WHERE due IS NOT NULL GROUP BY destination", func(v []driver.Value) error {
 		s.agenda.note(str(v[0]), integer(v[1]))
 		return nil

@@ -17,10 +17,24 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type octets string
 
 func (o octets) MarshalJSON() ([]byte, error) {
+	if plain(o) {
+		return append(append(append(make([]byte, 0, len(o)+2), '"'), o...), '"'), nil
+	}
 	if utf8.ValidString(string(o)) {
 		return json.Marshal(string(o))
 	}
 	return json.Marshal(map[string][]byte{"octets": []byte(o)})
+}
+
+// plain tells that JSON says it as it is.
+func plain(o octets) bool {
+	for i := range len(o) {
+		switch c := o[i]; {
+		case c < ' ' || c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
 }
 
 func (o *octets) UnmarshalJSON(text []byte) error {
@@ -46,16 +60,22 @@ type envelope struct {
 	Parent     string `json:"parent,omitempty"`
 }
 
-func encodeEnvelope(e *spool.Envelope) ([]byte, error) {
-	return json.Marshal(envelope{Session: e.Session, Device: octets(e.Device), From: octets(e.From), Return: string(e.Return), EnvelopeID: octets(e.EnvelopeID),
-		Body: string(e.Body), UTF8: e.UTF8, RequireTLS: e.RequireTLS, Parent: e.Parent})
+func newEnvelope(e *spool.Envelope) envelope {
+	return envelope{Session: e.Session, Device: octets(e.Device), From: octets(e.From), Return: string(e.Return), EnvelopeID: octets(e.EnvelopeID),
+		Body: string(e.Body), UTF8: e.UTF8, RequireTLS: e.RequireTLS, Parent: e.Parent}
 }
+
+func encodeEnvelope(e *spool.Envelope) ([]byte, error) { return json.Marshal(newEnvelope(e)) }
 
 func decodeEnvelope(text []byte, id, account string, arrived, size int64) (spool.Envelope, error) {
 	var r envelope
 	err := json.Unmarshal(text, &r)
+	return r.envelope(id, account, arrived, size), err
+}
+
+func (r *envelope) envelope(id, account string, arrived, size int64) spool.Envelope {
 	return spool.Envelope{ID: id, Session: r.Session, Account: account, Device: string(r.Device), From: string(r.From), Return: smtp.DSNReturn(r.Return),
-		EnvelopeID: string(r.EnvelopeID), Body: smtp.BodyType(r.Body), UTF8: r.UTF8, RequireTLS: r.RequireTLS, Arrived: time.UnixMilli(arrived), Size: size, Parent: r.Parent}, err
+		EnvelopeID: string(r.EnvelopeID), Body: smtp.BodyType(r.Body), UTF8: r.UTF8, RequireTLS: r.RequireTLS, Arrived: time.UnixMilli(arrived), Size: size, Parent: r.Parent}
 }
 
 // recipient is an undone recipient with what became of it last.
@@ -130,4 +150,15 @@ func sum(pieces ...[]byte) int64 {
 		crc = crc32.Update(crc, castagnoli, []byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)})
 	}
 	return int64(crc)
+}
+
+// marks are what operators have ordered for a delivery.
+type marks struct{ relay, fate string }
+
+// sumDelivery is the checksum of a delivery's row. Without marks it is the same as in version 1.
+func sumDelivery(id, destination string, recipients []byte, m marks) int64 {
+	if m == (marks{}) {
+		return sum([]byte(id), []byte(destination), recipients)
+	}
+	return sum([]byte(id), []byte(destination), recipients, []byte(m.relay), []byte(m.fate))
 }

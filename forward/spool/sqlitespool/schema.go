@@ -12,12 +12,12 @@ import (
 
 const (
 	// version is the database's user_version. A change of the schema raises it and teaches migrate the step.
-	version = 1
+	version = 2
 	// application marks the file as ours ("smho").
 	application = 0x736d686f
 )
 
-// schema is version 1. Times are milliseconds since 1970, due is NULL for what is never claimed (held, damaged).
+// schema is version 1, which upgrade makes version 2 of. Times are milliseconds since 1970, due is NULL for what is never claimed (held, damaged).
 // The body stands last, so that nothing else has to be read across it.
 const schema = `
 CREATE TABLE message (
@@ -44,7 +44,7 @@ CREATE TABLE delivery (
 	attempts    INTEGER NOT NULL,
 	delayed     INTEGER NOT NULL,
 	recipients  BLOB NOT NULL,    -- JSON: those still undone, with their last results
-	sum         INTEGER NOT NULL, -- CRC-32C of message, destination, recipients
+	sum         INTEGER NOT NULL, -- CRC-32C of message, destination, recipients, and of relay and fate if there are any
 	PRIMARY KEY (message, destination)
 ) WITHOUT ROWID;
 CREATE INDEX delivery_due ON delivery (destination, due);
@@ -56,6 +56,35 @@ CREATE TABLE total (
 	queued INTEGER NOT NULL, waiting INTEGER NOT NULL, held INTEGER NOT NULL, damaged INTEGER NOT NULL
 );
 INSERT INTO total VALUES (0, 0, 0, 0, 0, 0);
+`
+
+// upgrade makes version 2 of version 1: what operators order, and the history. It rewrites no row, so that a million of them take no time.
+// message_id and sender are only looked through by Trace; mail from before the upgrade has none.
+const upgrade = `
+ALTER TABLE delivery ADD COLUMN relay TEXT;     -- the URL that it goes to in place of its route
+ALTER TABLE delivery ADD COLUMN fate TEXT;      -- drop, return
+ALTER TABLE delivery ADD COLUMN message_id BLOB;
+ALTER TABLE delivery ADD COLUMN sender BLOB;
+CREATE TABLE rule (
+	id          INTEGER PRIMARY KEY AUTOINCREMENT,
+	account     TEXT NOT NULL,
+	sender      TEXT NOT NULL,
+	destination TEXT NOT NULL,
+	note        TEXT NOT NULL,
+	added       INTEGER NOT NULL
+);
+CREATE TABLE history (
+	n       INTEGER PRIMARY KEY,
+	message TEXT NOT NULL,
+	at      INTEGER NOT NULL,
+	ended   INTEGER,          -- on the last row of a message: the same as at
+	record  BLOB NOT NULL,    -- JSON: the attempt
+	summary BLOB,             -- JSON, on the last row: what the message's row said
+	sum     INTEGER NOT NULL  -- CRC-32C of message, record, summary
+);
+CREATE INDEX history_message ON history (message);
+CREATE INDEX history_ended ON history (ended) WHERE ended IS NOT NULL;
+ALTER TABLE total ADD COLUMN history INTEGER NOT NULL DEFAULT 0;
 `
 
 // quickCheckSize is the size in octets up to which a database that was not closed properly is looked through before use.
@@ -95,15 +124,29 @@ func migrate(c *conn, file string, unclean bool) error {
 		return fmt.Errorf("%s was written by a newer smarthost (format %d, this one knows %d); run that version", file, v, version)
 	}
 	if unclean {
-		return check(c, file)
+		if err := check(c, file); err != nil {
+			return err
+		}
+	}
+	if v < version {
+		if err := install(c, upgrade); err != nil {
+			return fmt.Errorf("bring %s to format %d; nothing was changed: %w", file, version, explain(file, err))
+		}
 	}
 	return nil
 }
 
 func create(c *conn) error {
-	return errors.Join(
-		c.script("BEGIN IMMEDIATE;"+schema+fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", application, version)),
-		c.script("PRAGMA wal_checkpoint(TRUNCATE)"))
+	return install(c, schema+upgrade+fmt.Sprintf("PRAGMA application_id = %d;", application))
+}
+
+// install runs a script that ends in this version, all of it or nothing.
+func install(c *conn, script string) error {
+	if err := c.script(fmt.Sprintf("BEGIN IMMEDIATE; %s PRAGMA user_version = %d; COMMIT", script, version)); err != nil {
+		c.script("ROLLBACK") // fails if SQLite has done it already
+		return err
+	}
+	return c.script("PRAGMA wal_checkpoint(TRUNCATE)")
 }
 
 func check(c *conn, file string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
@@ -12,8 +13,12 @@ import (
 	"github.com/seed-1397b510/smarthost/forward/spool/spooltest"
 )
 
+const week = 7 * 24 * time.Hour
+
 func TestMain(m *testing.M) {
-	spooltest.Child(func(dir string) (spool.Store, error) { return Open(context.Background(), Config{Dir: dir, MinFree: 1}) })
+	spooltest.Child(func(dir string) (spool.Store, error) {
+		return Open(context.Background(), Config{Dir: dir, MinFree: 1, History: week})
+	})
 	goleak.VerifyTestMain(m)
 }
 
@@ -24,7 +29,7 @@ func TestConformance(t *testing.T) {
 // open opens the queue in dir; whoever calls it closes it, or does not mind.
 func open(t testing.TB, dir string) *Spool {
 	t.Helper()
-	s, err := Open(context.Background(), Config{Dir: dir, MinFree: 1, Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel)})
+	s, err := Open(context.Background(), Config{Dir: dir, MinFree: 1, History: week, Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,8 @@ const (
 	batchOctets  = 16 << 20               // octets in one transaction
 	gather       = 400 * time.Microsecond // how long a batch waits for others, if the one before was shared
 	reopenPause  = time.Second            // between attempts to open the database again after a fault
+	trimPause    = time.Second            // between looks for history that is old, while mail goes through
+	tendPause    = 10 * time.Minute       // between them while nothing happens
 )
 
 var errClosed = errors.New("spool is closed")
@@ -41,7 +43,7 @@ type ticket struct {
 }
 
 // totals are counted along with each change, because counting a million rows for each look at the metrics is too much.
-type totals struct{ messages, bytes, queued, waiting, held, damaged int64 }
+type totals struct{ messages, bytes, queued, waiting, held, damaged, history int64 }
 
 func (t *totals) of(state spool.State) *int64 {
 	switch state {
@@ -68,6 +70,7 @@ type writer struct {
 	conn      *conn // nil after a fault, until it is opened again
 	full      bool  // PRAGMA synchronous is FULL
 	purged    int64 // when old duplicate keys were last removed
+	trimmed   int64 // when no old history was found last
 	reopened  time.Time
 	reopenErr error // the last fault
 }
@@ -98,6 +101,8 @@ func (w *writer) loop() {
 	defer close(w.s.stopped)
 	var all []*ticket
 	timer := time.NewTimer(time.Hour)
+	tick := time.NewTicker(tendPause)
+	defer tick.Stop()
 	for {
 		last := len(all)
 		clear(all)
@@ -106,6 +111,8 @@ func (w *writer) loop() {
 		case t := <-w.s.changes:
 			all = w.gather(append(all, t), last, timer)
 			w.commit(all)
+		case <-tick.C:
+			w.tend()
 		case <-w.s.stop:
 			if w.conn != nil {
 				if err := w.conn.close(); err != nil {
@@ -114,6 +121,15 @@ func (w *writer) loop() {
 			}
 			return
 		}
+	}
+}
+
+// tend removes what is old from the history, in pieces between which others get their turn.
+func (w *writer) tend() {
+	for before := int64(-1); before != w.s.counted().history && len(w.s.changes) == 0; {
+		before = w.s.counted().history
+		w.trimmed = 0
+		w.commit([]*ticket{{change: tend{}, done: make(chan error, 1)}})
 	}
 }
 
@@ -229,10 +245,13 @@ func (w *writer) run(b *batch, all []*ticket, durable bool) error {
 		}
 		t.refused = refused
 	}
+	if err := w.trim(b); err != nil {
+		return err
+	}
 	if b.totals != before {
 		t := b.totals
-		if _, err := b.exec("UPDATE total SET messages = ?, bytes = ?, queued = ?, waiting = ?, held = ?, damaged = ?",
-			t.messages, t.bytes, t.queued, t.waiting, t.held, t.damaged); err != nil {
+		if _, err := b.exec("UPDATE total SET messages = ?, bytes = ?, queued = ?, waiting = ?, held = ?, damaged = ?, history = ?",
+			t.messages, t.bytes, t.queued, t.waiting, t.held, t.damaged, t.history); err != nil {
 			return err
 		}
 	}
@@ -243,6 +262,19 @@ func (w *writer) run(b *batch, all []*ticket, durable bool) error {
 		}
 	}
 	_, err := b.exec("COMMIT")
+	return err
+}
+
+// trim keeps the history in its bounds.
+func (w *writer) trim(b *batch) error {
+	c := &w.s.config
+	if b.now-w.trimmed < trimPause.Milliseconds() && b.totals.history <= c.HistoryRows {
+		return nil
+	}
+	more, err := b.trim(c.History, c.HistoryRows)
+	if !more {
+		w.trimmed = b.now
+	}
 	return err
 }
 
