@@ -118,6 +118,10 @@ func errWrong() *smtp.SMTPError {
 	return &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: "Wrong user name or password"}
 }
 
+// ErrNoAccount is the 535 for a name that has no login at all; a *smtp.SMTPError that says the same as any other. Whoever hands it on may
+// know more of the client, such as that this name has logged in from there lately, and that the account must have been there then.
+var ErrNoAccount error = errWrong()
+
 // errLapsed refuses a secret that is right. Nobody learns anything by it who does not know the secret.
 func errLapsed(why string) *smtp.SMTPError {
 	return &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: strings.ToUpper(why[:1]) + why[1:]}
@@ -178,6 +182,9 @@ func (a *Authenticator) verify(ctx context.Context, peer Peer, authzid, user str
 		return nil, err
 	case found == nil:
 		done(wrong)
+		if possible && len(logins) == 0 {
+			return nil, ErrNoAccount
+		}
 		return nil, errWrong()
 	case found.lapsed(peer.Addr) != "": // no guess, and nothing to remember
 		done(undecided)

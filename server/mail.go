@@ -38,7 +38,7 @@ func (s *session) unauthenticated() *smtp.SMTPError {
 		return s.loginLapsed()
 	case login.outcome == wrongPassword:
 		refusal = w.loginFailed(login.user, login.cause)
-		if mode == Grace && s.server.Memory.usuallyLogsIn(s.conn.Addr(), s.core.Hostname(), login.user) {
+		if s.grace(login.user) {
 			refusal = temporarily(refusal)
 		}
 	case login.outcome == undecided && mode != Reject:
@@ -63,6 +63,11 @@ func (s *session) loginLapsed() *smtp.SMTPError {
 		return temporarily(refusal)
 	}
 	return refusal
+}
+
+// grace tells whether the user has logged in from there lately, so that a login that fails now may fail for a passing reason.
+func (s *session) grace(user string) bool {
+	return s.server.current().Unauthenticated == Grace && s.server.Memory.usuallyLogsIn(s.conn.Addr(), s.core.Hostname(), user)
 }
 
 // Rcpt adds a recipient (RFC 5321 §4.1.1.3).

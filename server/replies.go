@@ -75,6 +75,13 @@ func (w words) authUnavailable() *smtp.SMTPError {
 		Message: fmt.Sprintf("Authentication is temporarily unavailable; try again [%s]", w.session)}
 }
 
+// accountMissing answers AUTH of a user who logged in from there lately and whose account is not there any more. The accounts may be
+// wrong for a moment, and dma returns its mail on a 535. A wrong password stays 535: people are asked for another one only on that.
+func (w words) accountMissing(user string) *smtp.SMTPError {
+	return &smtp.SMTPError{Code: 454, EnhancedCode: statusAuthLater,
+		Message: w.signed("There is no account " + printable(user) + " at the moment; keep the message and try again")}
+}
+
 // temporarily is the same refusal as a 451, for a client whose trouble is likely to pass.
 func temporarily(r *smtp.SMTPError) *smtp.SMTPError {
 	return &smtp.SMTPError{Code: 451, EnhancedCode: statusAuthLater, Message: r.Message}

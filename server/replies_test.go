@@ -31,6 +31,8 @@ func TestReplies(t *testing.T) {
 			reply(451, 4, 7, 0, "Authentication required: the login as alice failed: wrong user name or password [0123456789ab] https://example.org/mail")},
 		"right password of no use": {w.loginFailed("alice", "The password of device laptop expired at the end of 2027-01-31 UTC"),
 			reply(530, 5, 7, 0, "Authentication required: the login as alice failed: the password of device laptop expired at the end of 2027-01-31 UTC [0123456789ab] https://example.org/mail")},
+		"account missing where it logged in": {w.accountMissing("alice"),
+			reply(454, 4, 7, 0, "There is no account alice at the moment; keep the message and try again [0123456789ab] https://example.org/mail")},
 		"revoked since": {w.loginLapsed("the login of device laptop was revoked"),
 			reply(530, 5, 7, 0, "Authentication required: the login of device laptop was revoked; log in again [0123456789ab] https://example.org/mail")},
 		"AUTH was undecided": {w.unavailable(),
@@ -61,7 +63,7 @@ func TestRepliesFitInOneLine(t *testing.T) {
 	w := words{host: strings.Repeat("h", 253), session: "0123456789ab", help: "https://" + strings.Repeat("x", maxHelp-8)}
 	user := strings.Repeat("ü\r\n", 100)
 	longest := "the login of device " + strings.Repeat("x", 64) + " is not allowed from 2001:db8:1111:2222:3333:4444:5555:6666, which is in none of its networks"
-	for _, r := range []*smtp.SMTPError{w.mustStartTLS(), w.loginRequired(), w.loginFailed(user, longest), w.loginLapsed(longest), w.tlsFailed(offerMemory, tlsClosed), w.full(), w.tooManyRecipients(1 << 30)} {
+	for _, r := range []*smtp.SMTPError{w.mustStartTLS(), w.loginRequired(), w.loginFailed(user, longest), w.loginLapsed(longest), w.accountMissing(user), w.tlsFailed(offerMemory, tlsClosed), w.full(), w.tooManyRecipients(1 << 30)} {
 		if n := len("530 5.7.0 \r\n") + len(r.Message); n > maxReply {
 			t.Errorf("%d octets: %q", n, r.Message)
 		}
