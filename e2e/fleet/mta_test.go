@@ -14,7 +14,6 @@ import (
 // excuses are the ends that no answer of the server makes better, or none that does not make something else worse.
 var excuses = []struct{ client, trouble, why string }{
 	{"OpenSMTPD, enrolled", "clock years behind", "it has seen no valid certificate, so it has heard no answer; once the clock is set, the mail looks older than the queue's four days, and goes back without another attempt"},
-	{"dma, enrolled", "account missing", "it returns mail on 535 at once; 454 would make it keep the mail, but where a password was changed, mail programs would not ask for the new one"},
 }
 
 // excused tells whether this client may bounce.
