@@ -25,9 +25,10 @@ away alone. A running server sees every change within a second, sessions that ar
     smarthost device revoke USER DEVICE
 
 Without --password-stdin a password is generated and printed, this once. A device may send as its account may, and shares
-its limits, unless it has a --sender or a --class of its own. DATE is a day, to its end in UTC, a time such as
-2027-01-31T12:00:00Z, or a duration from now on such as 90d. With --network the device may log in from there only; CIDR is
-192.0.2.0/24, 2001:db8::/32 or an address. list also shows when, from where and by which EHLO name each was last seen.
+its limits, unless it has a --sender or a --class of its own; CLASS names the limits ([limits.CLASS] in the config). DATE is
+a day, to its end in UTC, a time such as 2027-01-31T12:00:00Z, or a duration from now on such as 90d. With --network the
+device may log in from there only; CIDR is 192.0.2.0/24, 2001:db8::/32 or an address. list also shows when, from where and
+by which EHLO name each was last seen.
 
 Examples:
     smarthost device add alice laptop

@@ -26,8 +26,9 @@ const userHelp = `smarthost user looks after the accounts file. A running server
 
 Without --password-stdin a password is generated and printed, this once. PATTERN is an address that the account may
 send as: "alice@example.org", "*@example.org" or "*"; an account without one may send as its own name, if that is an
-address. CLASS names the limits ([limits.CLASS] in the config). An account can have several devices, each with a
-password of its own: smarthost device --help.
+address. CLASS names the limits ([limits.CLASS] in the config). Senders and class of an account that exists are changed
+in its line of the accounts file: alice:HASH:sender=alice@example.org sender=*@example.net class=bulk. An account can
+have several devices, each with a password of its own: smarthost device --help.
 
 Examples:
     smarthost user add alice --sender alice@example.org
