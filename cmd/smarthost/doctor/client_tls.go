@@ -101,6 +101,18 @@ const (
 	expiryProblem = 7 * 24 * time.Hour
 )
 
+// expiryLevel judges how near the end of a certificate is that is good now.
+func expiryLevel(leaf *x509.Certificate, now time.Time) Level {
+	life, left := leaf.NotAfter.Sub(leaf.NotBefore), leaf.NotAfter.Sub(now)
+	switch {
+	case left < min(expiryProblem, life/10):
+		return Problem
+	case left < min(expiryWarning, life/3):
+		return Warning
+	}
+	return Good
+}
+
 const unverified = "mail programs that check it do not log in: Postfix, msmtp and others stop; stock Exim goes on in clear, and the mail may bounce"
 
 // judgeCertificate judges what the server shows. verified is what a program finds that checks all of it, with this
@@ -139,8 +151,8 @@ func certificateDetail(leaf *x509.Certificate) map[string]any {
 }
 
 func judgeDates(leaf *x509.Certificate, now time.Time) (Finding, bool) {
-	life, left := leaf.NotAfter.Sub(leaf.NotBefore), leaf.NotAfter.Sub(now)
-	switch {
+	left := leaf.NotAfter.Sub(now)
+	switch level := expiryLevel(leaf, now); {
 	case now.Before(leaf.NotBefore):
 		return Finding{Level: Problem, Why: unverified,
 			What: fmt.Sprintf("it is good from %s on only: %s from now by this machine's clock, which says %s", moment(leaf.NotBefore), span(leaf.NotBefore.Sub(now)), moment(now)),
@@ -149,10 +161,10 @@ func judgeDates(leaf *x509.Certificate, now time.Time) (Finding, bool) {
 		return Finding{Level: Problem, Why: unverified,
 			What: fmt.Sprintf("it expired %s ago, on %s; this machine's clock says %s", span(left), moment(leaf.NotAfter), moment(now)),
 			Do:   "renew it on the server, and find out why that did not happen by itself; if this machine's clock is wrong, set it (timedatectl)"}, true
-	case left < min(expiryProblem, life/10):
+	case level == Problem:
 		return Finding{Level: Problem, Why: "when it ends, all laptops stop sending, and stock Exim returns mail",
 			What: fmt.Sprintf("it ends in %s, on %s", span(left), moment(leaf.NotAfter)), Do: "renew it on the server now: what should do that by itself does not work"}, true
-	case left < min(expiryWarning, life/3):
+	case level == Warning:
 		return Finding{Level: Warning, Why: "when it ends, all laptops stop sending, and stock Exim returns mail",
 			What: fmt.Sprintf("it ends in %s, on %s", span(left), moment(leaf.NotAfter)), Do: "look whether the renewal on the server works, and whether the mail server reads the new files"}, true
 	}

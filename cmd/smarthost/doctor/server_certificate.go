@@ -87,16 +87,15 @@ func (v *visit) judgeDates(leaf *x509.Certificate, now time.Time) Finding {
 	if v.CA != "" {
 		f.Do = "the server renews it by itself while it runs; see that it runs and may write " + v.Certificate
 	}
-	switch until := leaf.NotAfter.UTC().Format("2006-01-02"); {
+	until, level := leaf.NotAfter.UTC().Format("2006-01-02"), expiryLevel(leaf, now)
+	switch {
 	case now.Before(leaf.NotBefore):
 		f.Level, f.What = Problem, "it is not valid before "+leaf.NotBefore.UTC().Format("2006-01-02 15:04 UTC")
 		f.Do = "look at this machine's clock first, then at the certificate"
 	case left <= 0:
 		f.Level, f.What = Problem, "it expired on "+until
-	case left < expiryProblem:
-		f.Level, f.What = Problem, fmt.Sprintf("it expires in %s, on %s", count(days, "day"), until)
-	case left < expiryWarning:
-		f.Level, f.What = Warning, fmt.Sprintf("it expires in %s, on %s", count(days, "day"), until)
+	case level != Good:
+		f.Level, f.What = level, fmt.Sprintf("it expires in %s, on %s", span(left), until)
 	default:
 		return Finding{Check: f.Check, Detail: f.Detail, What: fmt.Sprintf("valid for %s more, until %s", count(days, "day"), until)}
 	}

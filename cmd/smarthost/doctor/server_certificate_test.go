@@ -40,7 +40,10 @@ func TestCertificate(t *testing.T) {
 	byRoot := root.issue(t, "mx.example.org", false, from, to)
 	self := (*issuer)(nil).issue(t, "mx.example.org", false, from, to)
 	foreign := (*issuer)(nil).issue(t, "Foreign", true, from, to)
-	until := func(d time.Duration) *issuer { return root.issue(t, "mx.example.org", false, from, time.Now().Add(d)) }
+	lasting := func(since, d time.Duration) *issuer {
+		return root.issue(t, "mx.example.org", false, time.Now().Add(since), time.Now().Add(d))
+	}
+	until := func(d time.Duration) *issuer { return lasting(-70*day, d) }
 	const unknownRoot = "warning certificate: does not trust its authority “Root”"
 	const valid = "good certificate: valid for 90 days more"
 	known := x509.NewCertPool()
@@ -58,6 +61,8 @@ func TestCertificate(t *testing.T) {
 		"20 days":       {[]*issuer{until(20*day + time.Hour), root}, []string{"warning certificate: it expires in 20 days", unknownRoot}},
 		"21 days":       {[]*issuer{until(21*day + time.Hour), root}, []string{"good certificate: valid for 21 days", unknownRoot}},
 		"6 days":        {[]*issuer{until(6*day + time.Hour), root}, []string{"problem certificate: it expires in 6 days", unknownRoot}},
+		"short life":    {[]*issuer{lasting(-day, 5*day+time.Hour), root}, []string{"good certificate: valid for 5 days", unknownRoot}},
+		"short, ends":   {[]*issuer{lasting(-5*day, 29*time.Hour+time.Minute), root}, []string{"warning certificate: it expires in 29 hours", unknownRoot}},
 		"expired":       {[]*issuer{until(-time.Minute), root}, []string{"problem certificate: it expired on ", unknownRoot}},
 		"not yet valid": {[]*issuer{root.issue(t, "mx.example.org", false, time.Now().Add(time.Hour), to), root}, []string{"problem certificate: it is not valid before", unknownRoot}},
 		"by the root":   {[]*issuer{byRoot, root}, []string{valid, unknownRoot}},
