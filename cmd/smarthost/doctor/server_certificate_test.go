@@ -87,7 +87,7 @@ func TestCertificateOfThePrivateCA(t *testing.T) {
 	v := visitTo(t, Server{CA: "/data/tls/ca.pem", Certificate: filepath.Join(t.TempDir(), "none.pem")}, zone{}, nil)
 	shows(t, v.checkCertificate(t.Context()), "note certificate: there is none yet")
 	ca := (*issuer)(nil).issue(t, "CA", true, time.Now().Add(-time.Hour), time.Now().Add(30*day))
-	v.Certificate, v.Key = writePair(t, ca.issue(t, "mx.example.org", false, time.Now().Add(-time.Hour), time.Now().Add(5*day)), ca)
+	v.Certificate, v.Key = writePair(t, ca.issue(t, "mx.example.org", false, time.Now().Add(-85*day), time.Now().Add(5*day)), ca)
 	found := v.checkCertificate(t.Context())
 	shows(t, found, "problem certificate: it expires in 4 days", "note certificate: a private CA of this server")
 	if want := "the server renews it by itself while it runs; see that it runs and may write " + v.Certificate; found[0].Do != want {
