@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/seed-1397b510/smarthost/forward/deliver"
+	"github.com/seed-1397b510/smarthost/forward/route"
 	"github.com/seed-1397b510/smarthost/forward/spool"
 )
 
@@ -27,7 +28,11 @@ func (w *work) deliver(ctx context.Context, d spool.Delivery) {
 	keeping, settled := context.WithCancel(context.Background()) // the end of attempts does not end the lease
 	var keeper sync.WaitGroup
 	keeper.Go(func() { w.keepLease(keeping, cancel, d) })
-	w.settle(d, w.try(attempt, d))
+	if d.Fate != "" {
+		w.settle(d, carriedOut(d))
+	} else {
+		w.settle(d, w.try(attempt, d))
+	}
 	settled()
 	keeper.Wait()
 }
@@ -56,15 +61,29 @@ func (w *work) keepLease(ctx context.Context, cancel context.CancelCauseFunc, d 
 // tried is what became of an attempt.
 type tried struct {
 	results  []spool.Result
+	tries    []spool.Try     // all that hops said, for the history
 	dsnTaken map[string]bool // recipients whose hop sends the report of success
 	lost     map[string]bool // recipients whose hop may have the message: no other one is tried in this attempt
 	unfit    map[string]bool // recipients whose hop lacks what the message needs: the next one may have it
 	fault    error           // the content is damaged, or the attempt was broken off
 }
 
-// try tries all recipients, wherever they are routed today: a change of the config moves queued mail.
+// carriedOut is the result that an operator has ordered.
+func carriedOut(d spool.Delivery) (t tried) {
+	for _, r := range d.Recipients {
+		t.results = append(t.results, spool.Result{Address: r.Address, Reply: d.Fate.Reply()})
+	}
+	return t
+}
+
+// try tries all recipients, wherever they are routed today: a change of the config moves queued mail. What an operator has rerouted
+// goes to that relay.
 func (w *work) try(ctx context.Context, d spool.Delivery) tried {
 	t := tried{dsnTaken: map[string]bool{}, lost: map[string]bool{}, unfit: map[string]bool{}}
+	if d.Relay != "" {
+		w.tryHops(ctx, d, d.Relay.String(), d.Recipients, &t)
+		return t
+	}
 	groups := map[string][]spool.Recipient{}
 	var order []string
 	for _, r := range d.Recipients {
@@ -78,15 +97,27 @@ func (w *work) try(ctx context.Context, d spool.Delivery) tried {
 		if t.fault != nil {
 			return t
 		}
-		w.tryDestination(ctx, d, destination, groups[destination], &t)
+		w.tryHops(ctx, d, destination, groups[destination], &t)
 	}
 	return t
 }
 
-// tryDestination tries hop after hop for those recipients that have no final answer (RFC 5321 §5.1).
-func (w *work) tryDestination(ctx context.Context, d spool.Delivery, destination string, left []spool.Recipient, t *tried) {
+// hops are those of the relay that an operator has named, or of the destination.
+func (w *work) hops(ctx context.Context, d spool.Delivery, destination string) ([]route.Hop, error) {
+	if d.Relay == "" {
+		return w.Router.Hops(ctx, destination)
+	}
+	relay, err := route.ParseRelay(string(d.Relay))
+	if err != nil {
+		return nil, &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 5}, Message: "the relay that this mail was rerouted to cannot be read; reroute it again"}
+	}
+	return w.Router.RelayHops(ctx, relay)
+}
+
+// tryHops tries hop after hop for those recipients that have no final answer (RFC 5321 §5.1).
+func (w *work) tryHops(ctx context.Context, d spool.Delivery, destination string, left []spool.Recipient, t *tried) {
 	begin := time.Now()
-	hops, err := w.Router.Hops(ctx, destination)
+	hops, err := w.hops(ctx, d, destination)
 	last := map[string]spool.Result{}
 	if err != nil && ctx.Err() != nil {
 		t.fault = context.Cause(ctx)
@@ -94,20 +125,25 @@ func (w *work) tryDestination(ctx context.Context, d spool.Delivery, destination
 	}
 	if err != nil {
 		setAll(last, left, "", err)
+		t.record(last, left, begin)
 	}
 	for i, hop := range hops {
 		if len(left) == 0 || i == maxHops || time.Since(begin) > attemptLimit {
 			break
 		}
+		turned := time.Now()
 		got, err := w.Deliverer.Deliver(ctx, hop, w.message(d, left))
+		took := time.Since(turned)
 		for _, r := range got {
 			last[r.Address] = spool.Result{Address: r.Address, Hop: r.Hop, Reply: r.Reply}
+			t.tries = append(t.tries, spool.Try{Result: last[r.Address], TLS: r.TLS, At: turned, Took: took})
 			t.dsnTaken[r.Address], t.lost[r.Address], t.unfit[r.Address] = r.RelayedToDSN, r.Lost, r.Unfit
 		}
 		left = t.undecided(left, last)
 		var reply *smtp.SMTPError
 		if errors.As(err, &reply) {
 			setAll(last, left, "", reply) // the words are ours and name the hop
+			t.record(last, left, turned)
 			continue
 		}
 		if err == nil {
@@ -120,6 +156,7 @@ func (w *work) tryDestination(ctx context.Context, d spool.Delivery, destination
 		} else {
 			w.Log.Error().Err(err).Str("msg", d.ID).Str("destination", d.Destination).Msg("trouble at this server; the mail waits")
 			setAll(last, left, "", err)
+			t.record(last, left, turned)
 		}
 		break
 	}
@@ -128,6 +165,14 @@ func (w *work) tryDestination(ctx context.Context, d spool.Delivery, destination
 			t.results = append(t.results, result)
 			delete(last, r.Address)
 		}
+	}
+}
+
+// record puts the last results of those who are left into the history.
+func (t *tried) record(last map[string]spool.Result, left []spool.Recipient, at time.Time) {
+	took := time.Since(at)
+	for _, r := range left {
+		t.tries = append(t.tries, spool.Try{Result: last[r.Address], At: at, Took: took})
 	}
 }
 

@@ -37,10 +37,11 @@ type Spool interface {
 	Damage(ctx context.Context, id string, cause string) error
 }
 
-// A Router finds hops; a *route.Router is one. The error of Hops is a *smtp.SMTPError that holds for all recipients of the destination.
+// A Router finds hops; a *route.Router is one. The errors of both kinds of hops are a *smtp.SMTPError that holds for all recipients of the destination.
 type Router interface {
 	Destination(address string) string
 	Hops(ctx context.Context, destination string) ([]route.Hop, error)
+	RelayHops(ctx context.Context, relay route.Relay) ([]route.Hop, error)
 }
 
 // A Deliverer hands messages to hops; a *deliver.Deliverer is one, and says there what results and errors mean.

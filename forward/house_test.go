@@ -52,7 +52,7 @@ type taken struct {
 func newHouse(t *testing.T, dir string) *house {
 	h := &house{T: t, hosts: map[string]host{}, hops: map[string][]string{}, fault: map[string]error{}, moved: map[string]string{}, got: map[string]int{}}
 	var err error
-	if h.queue, err = sqlitespool.Open(t.Context(), sqlitespool.Config{Dir: dir}); err != nil {
+	if h.queue, err = sqlitespool.Open(t.Context(), sqlitespool.Config{Dir: dir, History: 30 * 24 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	h.Forwarder = &Forwarder{Spool: h.queue, Router: h, Deliverer: h, Hostname: "relay.example", Log: zerolog.New(zerolog.SyncWriter(&h.log))}
@@ -121,6 +121,10 @@ func (h *house) Hops(_ context.Context, destination string) ([]route.Hop, error)
 		hops = append(hops, route.Hop{Host: name})
 	}
 	return hops, h.fault[destination]
+}
+
+func (h *house) RelayHops(_ context.Context, relay route.Relay) ([]route.Hop, error) {
+	return []route.Hop{{Host: relay.Host, Port: relay.Port, Relay: true, TLS: relay.TLS, User: relay.User, Password: relay.Password}}, nil
 }
 
 func (h *house) Deliver(ctx context.Context, hop route.Hop, m deliver.Message) ([]deliver.Result, error) {

@@ -24,7 +24,7 @@ const (
 // settlement decides about each recipient and makes the reports.
 func (w *work) settlement(ctx context.Context, d spool.Delivery, t tried, now time.Time) spool.Settlement {
 	settings := w.current()
-	s := spool.Settlement{Delivery: d, Results: t.results, Next: now.Add(settings.wait(d.Attempts))}
+	s := spool.Settlement{Delivery: d, Results: t.results, Next: now.Add(settings.wait(d.Attempts)), Tries: t.tries}
 	giveUp := settings.givesUp(d, now)
 	var failed, delayed, relayed []spool.Result
 	for i, r := range s.Results {
@@ -32,6 +32,7 @@ func (w *work) settlement(ctx context.Context, d spool.Delivery, t tried, now ti
 		if r.Reply.Code/100 == 4 && giveUp {
 			s.Results[i] = settings.givenUp(r)
 			r = s.Results[i]
+			s.Tries = append(s.Tries, spool.Try{Result: r, At: now})
 		}
 		switch r.Reply.Code / 100 {
 		case 2:
@@ -47,6 +48,9 @@ func (w *work) settlement(ctx context.Context, d spool.Delivery, t tried, now ti
 				failed = append(failed, r)
 			}
 		}
+	}
+	if d.Fate == spool.Removal { // nobody is told
+		return s
 	}
 	if d.From == "" { // RFC 5321 §4.5.5: nothing is ever sent about what has no sender
 		return s

@@ -99,7 +99,7 @@ func (s *session) receive(envelope *spool.Envelope) (policy.Sealed, error) {
 	if refusal := s.loginLapsed(); refusal != nil {
 		return policy.Sealed{}, refusal
 	}
-	seal := spool.Seal{Top: sealed.Top, Arrived: time.Now(), Cut: cuts(sealed)}
+	seal := spool.Seal{Top: sealed.Top, Arrived: time.Now(), MessageID: sealed.MessageID, Cut: cuts(sealed)}
 	if window := s.server.current().DuplicateWindow; window > 0 {
 		seal.Key, seal.Window = sealed.Key, window
 	}

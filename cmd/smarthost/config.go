@@ -46,7 +46,8 @@ type Config struct {
 		GiveUp                       time.Duration
 		Connections, PerDestination  int
 	}
-	Log struct{ Format string }
+	Queue struct{ History time.Duration }
+	Log   struct{ Format string }
 
 	given map[string]bool // keys that somebody set
 }

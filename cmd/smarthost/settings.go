@@ -82,6 +82,9 @@ var settings = []setting{
 	{"forward.per_destination", "deliveries at the same time to one destination", `10`, false,
 		number(func(c *Config) *int { return &c.Forward.PerDestination }, 1, 10_000)},
 
+	{"queue.history", "how long smarthost trace knows what became of a message after its end; \"0s\" = nothing is written down", `"7d"`, false,
+		duration(func(c *Config) *time.Duration { return &c.Queue.History }, 0, 366*24*time.Hour)},
+
 	{"log.format", "\"json\", \"text\", or \"auto\": text on a terminal, JSON elsewhere", `"auto"`, false,
 		text(func(c *Config) *string { return &c.Log.Format }, oneOf("auto", "json", "text"))},
 }

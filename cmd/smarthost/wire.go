@@ -48,7 +48,7 @@ type service struct {
 // newService opens what the config names. The caller closes the Spool.
 func newService(ctx context.Context, c *Config, log zerolog.Logger) (*service, error) {
 	s := &service{Config: c, Log: log}
-	store, err := sqlitespool.Open(ctx, sqlitespool.Config{Dir: filepath.Join(c.Data, "queue"), Log: log})
+	store, err := sqlitespool.Open(ctx, sqlitespool.Config{Dir: queueFolder(c), History: c.Queue.History, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (s *service) reload(env *environment) {
 		return
 	}
 	if needsRestart(s.Config, c) {
-		s.Log.Warn().Msg("some changes of the config need a restart: hostname, data, listen, tls, log, submission.max_message_size, forward.ca, forward.connections, forward.per_destination")
+		s.Log.Warn().Msg("some changes of the config need a restart: hostname, data, listen, tls, queue, log, submission.max_message_size, forward.ca, forward.connections, forward.per_destination")
 	}
 	s.Config = c
 	s.warnOfExposed(env)
@@ -154,7 +154,7 @@ func (s *service) reload(env *environment) {
 // needsRestart compares what reload does not change.
 func needsRestart(old, new *Config) bool {
 	fixed := func(c *Config) any {
-		return []any{c.Hostname, c.Data, c.Listen, c.TLS, c.Accounts, c.Log, c.Submission.MaxMessageSize,
+		return []any{c.Hostname, c.Data, c.Listen, c.TLS, c.Accounts, c.Queue, c.Log, c.Submission.MaxMessageSize,
 			c.Forward.CA, c.Forward.Connections, c.Forward.PerDestination, honoursRequireTLS(c)}
 	}
 	return !reflect.DeepEqual(fixed(old), fixed(new))
@@ -167,6 +167,10 @@ func (r *currentRouter) Destination(address string) string { return r.Load().Des
 
 func (r *currentRouter) Hops(ctx context.Context, destination string) ([]route.Hop, error) {
 	return r.Load().Hops(ctx, destination)
+}
+
+func (r *currentRouter) RelayHops(ctx context.Context, relay route.Relay) ([]route.Hop, error) {
+	return r.Load().RelayHops(ctx, relay)
 }
 
 func newRouter(c *Config) (*route.Router, error) {

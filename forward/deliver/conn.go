@@ -73,6 +73,14 @@ func (c *conn) secure(t *tls.Conn) {
 	}
 }
 
+// version names the TLS that the connection has; "" = none.
+func (c *conn) version() string {
+	if t, ok := c.nc.(*tls.Conn); ok {
+		return tls.VersionName(t.ConnectionState().Version)
+	}
+	return ""
+}
+
 // lastWords is how long a hop that takes no more commands may still say why.
 const lastWords = 5 * time.Second
 

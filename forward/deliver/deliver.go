@@ -61,6 +61,7 @@ type Recipient struct {
 type Result struct {
 	Address      string // Recipient.Address
 	Hop          string // who answered: "host [address]:port"
+	TLS          string // version of TLS that it was said in, like "TLS 1.3"; "" = in clear, or nothing was said there
 	Reply        smtp.SMTPError
 	RelayedToDSN bool // the hop took the DSN parameters over, so a report of success is its task (RFC 3461 §5.2.2)
 	Unfit        bool // the reply is our own: this hop lacks what the message needs, and another may have it (RFC 8689 §4.2.1)

@@ -223,7 +223,7 @@ func TestImplicitTLS(t *testing.T) {
 	hop.TLS = route.Implicit
 	bubble(t, &peer{tls: goodTLS, direct: true, ehlo: []string{"AUTH PLAIN"}}, func(t *testing.T, d *Deliverer) {
 		rs, err := d.Deliver(t.Context(), hop, message("a@x"))
-		if err != nil || rs[0].Reply.Code != 250 {
+		if err != nil || rs[0].Reply.Code != 250 || rs[0].TLS != "TLS 1.3" {
 			t.Error(rs, err)
 		}
 	})

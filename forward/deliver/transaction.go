@@ -63,7 +63,7 @@ func (t *task) settle(c *conn, which []int, e smtp.SMTPError) {
 		if r := &t.results[i]; r.Reply.Code == 0 {
 			r.Reply = e
 			if c != nil {
-				r.Hop = c.label
+				r.Hop, r.TLS = c.label, c.version()
 				r.RelayedToDSN = c.offers("DSN") && e.Code/100 == 2
 			}
 		}

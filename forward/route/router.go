@@ -69,6 +69,13 @@ func (r *Router) Hops(ctx context.Context, destination string) ([]Hop, error) {
 	return r.mxHops(ctx, domain)
 }
 
+// RelayHops returns the hop of a relay that is not the router's own. Its errors are those of Hops about a relay.
+func (r *Router) RelayHops(ctx context.Context, relay Relay) ([]Hop, error) {
+	other := *r
+	other.Relay = &relay
+	return other.relayHops(ctx)
+}
+
 func (r *Router) relayHops(ctx context.Context) ([]Hop, error) {
 	relay := r.Relay
 	hop := Hop{Host: relay.Host, Port: relay.Port, Relay: true, TLS: relay.TLS, User: relay.User, Password: relay.Password}

@@ -221,6 +221,9 @@ func TestRelayHops(t *testing.T) {
 	}) {
 		t.Errorf("%+v %v", got, err)
 	}
+	if other, err := (&Router{Resolver: dns}).RelayHops(t.Context(), relay); err != nil || len(other) != 1 || other[0].Host != "relay" || other[0].TLS != Required {
+		t.Errorf("a relay that is not the router's own: %+v %v", other, err)
+	}
 	for host, want := range map[string]string{"gone": "451 4.4.4", "servfail": "451 4.4.3"} {
 		r.Relay = &Relay{Host: host, Port: 587}
 		if got := show(r.Hops(t.Context(), "relay")); got != want {

@@ -1,6 +1,18 @@
 package spool
 
-import "time"
+import (
+	"strings"
+	"time"
+)
+
+// BareMessageID is a Message-ID without its angle brackets, space, and what follows.
+func BareMessageID(s string) string {
+	s = strings.TrimSpace(s)
+	if to := strings.LastIndexByte(s, '>'); to > 0 && s[0] == '<' {
+		return s[1:to]
+	}
+	return s
+}
 
 // A Try is what one hop said about one recipient: an attempt may try several hops, and the last one's word becomes the Result.
 type Try struct {
@@ -22,7 +34,7 @@ type Attempt struct {
 // A Story is all that is known of one message.
 type Story struct {
 	Envelope            // Recipients: those still undone
-	MessageID string    // Seal.MessageID
+	MessageID string    // Seal.MessageID, bare
 	Ended     time.Time // when the last recipient was settled; zero while the message is in the queue
 	Entries   []Entry   // what is still in the queue
 	Attempts  []Attempt // oldest first

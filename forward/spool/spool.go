@@ -79,7 +79,7 @@ type Settlement struct {
 type Seal struct {
 	Top       []byte        // header fields that go on top of what was written, CRLF lines
 	Arrived   time.Time     // becomes Envelope.Arrived
-	MessageID string        // Message-ID without angle brackets, for Trace; "" = there is none
+	MessageID string        // of the header, for Trace; "" = there is none
 	Key       []byte        // identifies a message sent twice; nil = do not look for a duplicate
 	Window    time.Duration // how long Key is remembered
 	Cut       []Range       // spans of the written content to leave out (Bcc fields), ascending, not overlapping; within the first 1 MiB

@@ -31,7 +31,7 @@ func testTrace(h *harness) {
 	now := time.UnixMilli(time.Now().UnixMilli())
 	e := letter("bob@a.example", "carol@a.example", "dave@b.example")
 	e.Device, e.Session, e.EnvelopeID = "laptop", "s1", "envelope"
-	h.check(h.commit(e, "hello", spool.Seal{Arrived: now, MessageID: "1@example.org"}))
+	h.check(h.commit(e, "hello", spool.Seal{Arrived: now, MessageID: " <1@example.org> (comment)"}))
 	d := h.claimOne("b.example")
 	busy := spool.Result{Address: "bob@a.example", Hop: "mx1 [192.0.2.1]:25", Reply: reply(450)}
 	taken := spool.Result{Address: "bob@a.example", Hop: "mx2 [192.0.2.2]:25", Reply: reply(250)}

@@ -199,7 +199,7 @@ func (d *draft) seal(seal *spool.Seal) error {
 	}
 	d.envelope.Size = int64(len(d.top)) + d.written - cut
 	d.setArrived(seal.Arrived)
-	d.messageID = []byte(seal.MessageID)
+	d.messageID = []byte(spool.BareMessageID(seal.MessageID))
 	if len(d.messageID) > maxMessageID {
 		d.messageID = d.messageID[:maxMessageID]
 	}

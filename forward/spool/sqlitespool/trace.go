@@ -29,7 +29,7 @@ func (r *readers) trace(ctx context.Context, key string, limit int, now func(*sp
 	limit = min(max(limit, 1), traceLimit)
 	ids := []string{key}
 	if strings.Contains(key, "@") {
-		key = strings.TrimSuffix(strings.TrimPrefix(key, "<"), ">")
+		key = spool.BareMessageID(key)
 		if ids, err = r.find(ctx, key, limit); err != nil {
 			return nil, fmt.Errorf("trace %q: %w", key, err)
 		}
