@@ -23,7 +23,7 @@ const (
 )
 
 // Child makes this process the crash test's child if it was started as one, and then does not return:
-// 64 writers keep mail and a worker settles some of it until the process is killed.
+// 64 writers keep mail, a worker settles some of it, and an operator gives orders, until the process is killed.
 // open is like an Opener's, without a test.
 func Child(open func(dir string) (spool.Store, error)) {
 	dir := os.Getenv(childVariable)
@@ -45,15 +45,20 @@ func Child(open func(dir string) (spool.Store, error)) {
 	for range killWriters {
 		wg.Go(func() {
 			for {
-				if err := keepOne(s, say); err != nil {
-					fmt.Fprintln(os.Stderr, err)
-					os.Exit(1)
-				}
+				dieOf(keepOne(s, say))
 			}
 		})
 	}
 	wg.Go(func() { work(s, say) })
+	wg.Go(func() { operate(s, say) })
 	wg.Wait()
+}
+
+func dieOf(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 func keepOne(s spool.Store, say func(word, id string)) error {
@@ -76,16 +81,30 @@ func keepOne(s spool.Store, say func(word, id string)) error {
 func work(s spool.Store, say func(word, id string)) {
 	for {
 		ds, err := s.Claim(context.Background(), spool.Query{Max: 1, Lease: time.Minute})
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+		dieOf(err)
 		say("settling", ds[0].ID)
-		if err := s.Settle(context.Background(), spool.Settlement{Delivery: ds[0], Results: results(ds[0], 250)}); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+		dieOf(s.Settle(context.Background(), spool.Settlement{Delivery: ds[0], Results: results(ds[0], 250)}))
 		say("settled", ds[0].ID)
+	}
+}
+
+// operate orders one thing after another for all that waits, and removes one message.
+func operate(s spool.Store, say func(word, id string)) {
+	for {
+		for _, v := range []spool.Verb{spool.Hold, spool.Reroute, spool.Unhold, spool.Retry} {
+			out, err := s.Change(context.Background(), spool.Order{Verb: v, Relay: "smtp://relay.example"}, nil)
+			dieOf(err)
+			if v != spool.Reroute || len(out.IDs) == 0 {
+				continue
+			}
+			id := out.IDs[rand.IntN(len(out.IDs))]
+			say("settling", id)
+			out, err = s.Change(context.Background(), spool.Order{Verb: spool.Remove, Filter: spool.Filter{IDs: []string{id}}}, nil)
+			dieOf(err)
+			if out.Changed == 1 {
+				say("settled", id)
+			}
+		}
 	}
 }
 
@@ -127,16 +146,17 @@ func verify(t *testing.T, open Opener, dir string, kept, settling, settled map[s
 	h := &harness{T: t, open: open, dir: dir}
 	h.Store = open(t, dir)
 	defer h.close()
-	there := map[string]bool{}
+	there, states := map[string]bool{}, map[spool.State]int{}
 	for e, err := range h.List(context.Background(), spool.Filter{}) {
 		h.check(err)
 		there[e.ID] = true
 		if body := h.body(e.ID); int64(len(body)) != e.Size || body != e.ID+"\r\n"+pattern(len(body)-len(e.ID)-2) {
 			t.Errorf("%s came back with another body", e.ID)
 		}
-		if e.State != spool.Queued {
+		if e.State != spool.Queued && e.State != spool.Held {
 			t.Errorf("%s is %s", e.ID, e.State)
 		}
+		states[e.State]++
 	}
 	for id := range kept {
 		if !there[id] && !settling[id] {
@@ -146,9 +166,11 @@ func verify(t *testing.T, open Opener, dir string, kept, settling, settled map[s
 	for id := range settled {
 		if there[id] {
 			t.Errorf("%s was settled and is there again", id)
+		} else if s := h.story(id); s.Ended.IsZero() || len(s.Attempts) != 1 {
+			t.Errorf("the history of %s, which was settled: %+v", id, s)
 		}
 	}
 	messages, _, byState := h.counts()
 	h.same("messages counted", messages, len(there))
-	h.same("deliveries counted", byState[spool.Queued], len(there))
+	h.same("deliveries counted", byState, states)
 }
