@@ -64,6 +64,7 @@ type Conn struct {
 	mu       sync.Mutex // guards what follows
 	peer     netip.AddrPort
 	waiting  bool // for the client, where Drain may interrupt
+	shaking  bool // hands, for which Drain leaves some time
 	draining bool
 	closed   bool
 	until    time.Time // the deadline of what is read
@@ -245,9 +246,24 @@ var past = time.Unix(1, 0)
 func (c *Conn) arm(deadline time.Time, interruptible bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.until = deadline
+	c.until, c.shaking = deadline, false
 	if c.waiting = interruptible; interruptible && c.draining {
 		deadline = past
+	}
+	c.raw.SetReadDeadline(deadline)
+}
+
+// drainHandshake is how long a TLS handshake may still take when the server shuts down: a client whose handshake is cut cannot
+// be told why, and many go on in clear; one that has finished it hears 421.
+const drainHandshake = 2 * time.Second
+
+// armHandshake sets the deadline of a TLS handshake.
+func (c *Conn) armHandshake(deadline time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.until, c.waiting, c.shaking = deadline, false, true
+	if c.draining {
+		deadline = time.Now().Add(drainHandshake)
 	}
 	c.raw.SetReadDeadline(deadline)
 }
@@ -257,8 +273,11 @@ func (c *Conn) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draining = true
-	if c.waiting {
+	switch {
+	case c.waiting:
 		c.raw.SetReadDeadline(past)
+	case c.shaking:
+		c.raw.SetReadDeadline(time.Now().Add(drainHandshake))
 	}
 }
 

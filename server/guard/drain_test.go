@@ -22,8 +22,6 @@ func TestDrain(t *testing.T) {
 	r := newRig(t, &Guard{}, false, false)
 	r.b.store, r.b.busy = make(chan struct{}), make(chan struct{})
 	idle, clear, half, inData, storing := r.hello(), r.clear(), r.hello(), r.rcpt(), r.rcpt()
-	shaking := r.clear()
-	shaking.say("STARTTLS", "220")
 	half.send("NO")
 	storing.say("DATA", "354")
 	storing.send("x\r\n.\r\nNOOP\r\n")
@@ -42,8 +40,6 @@ func TestDrain(t *testing.T) {
 		k.wantEnd()
 		k.Close()
 	}
-	shaking.wantEnd()
-	shaking.Close()
 	inData.send("y\r\n.\r\n")
 	<-r.b.busy
 	close(r.b.store)
@@ -57,6 +53,44 @@ func TestDrain(t *testing.T) {
 	late := newClient(t, r.dial())
 	late.want("421 4.3.2")
 	late.wantEnd()
+}
+
+// A handshake under way is not cut: its client hears why the connection ends. One that says nothing holds nobody up.
+func TestDrainLetsHandshakesEnd(t *testing.T) {
+	for _, implicit := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, &Guard{}, implicit, true)
+			shake := func() *client {
+				k := newClient(t, r.dial())
+				if !implicit {
+					k.want("220")
+					k.say("EHLO client.test", "250")
+					k.say("STARTTLS", "220")
+				}
+				return k
+			}
+			slow, silent := shake(), shake()
+			synctest.Wait()
+			var drained sync.WaitGroup
+			drained.Go(func() {
+				began := time.Now()
+				if err := r.g.Drain(context.Background()); err != nil {
+					t.Errorf("drain: %v", err)
+				}
+				if took := time.Since(began); took != 2*time.Second {
+					t.Errorf("it took %v", took)
+				}
+			})
+			<-time.After(time.Second)
+			slow = slow.startTLS()
+			slow.want("421 4.3.2 mx.test is shutting down")
+			slow.wantEnd()
+			silent.wantEnd()
+			slow.Close()
+			silent.Close()
+			drained.Wait()
+		})
+	}
 }
 
 func TestDrainEndsAllWhenTimeIsUp(t *testing.T) {

@@ -139,7 +139,7 @@ func (c *Conn) handshake() bool {
 	}
 	until := time.Now().Add(c.t.Handshake)
 	c.raw.SetWriteDeadline(until)
-	c.arm(until, true)
+	c.armHandshake(until)
 	t := tls.Server(c.rw, config)
 	err := t.Handshake()
 	c.shaken(err)
