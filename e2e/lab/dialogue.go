@@ -25,12 +25,28 @@ func (s *Smarthost) Dial() (*Dialogue, error) {
 	if err != nil {
 		return nil, err
 	}
-	login := base64.StdEncoding.EncodeToString([]byte("\x00" + User + "\x00" + s.Password))
-	if _, err := d.Say("AUTH PLAIN "+login, "235"); err != nil {
+	if err := s.login(d); err != nil {
 		d.Close()
 		return nil, err
 	}
 	return d, nil
+}
+
+// Begin is Dial on a connection that there is, from the greeting on.
+func (s *Smarthost) Begin(d *Dialogue) error {
+	if err := d.tls(s.clientTLS()); err != nil {
+		return err
+	}
+	return s.login(d)
+}
+
+func (s *Smarthost) login(d *Dialogue) error {
+	_, err := d.Say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+User+"\x00"+s.Password)), "235")
+	return err
+}
+
+func (s *Smarthost) clientTLS() *tls.Config {
+	return &tls.Config{RootCAs: s.CA, ServerName: Hostname, CurvePreferences: []tls.CurveID{tls.X25519}}
 }
 
 // DialTLS is Dial without the login.
@@ -41,7 +57,7 @@ func (s *Smarthost) DialTLS(dialer net.Dialer) (*Dialogue, error) {
 	}
 	c.SetDeadline(time.Now().Add(5 * time.Minute))
 	d := &Dialogue{c, bufio.NewReader(c)}
-	if err := d.tls(&tls.Config{RootCAs: s.CA, ServerName: Hostname, CurvePreferences: []tls.CurveID{tls.X25519}}); err != nil {
+	if err := d.tls(s.clientTLS()); err != nil {
 		c.Close()
 		return nil, err
 	}

@@ -6,19 +6,29 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
 )
 
+// moveIn makes the machine's root file system the one of its mount namespace: what runs in a mere chroot gets no user namespaces.
+const moveIn = `cd "$1"; mount --move . /; exec chroot . /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 sh -ec "$2"`
+
 // startup makes what systemd needs, and keeps it from the real machine: its kernel's settings, modules and clock.
 const startup = `
+	mount --make-rshared /
 	mount -t proc proc /proc
 	mount --bind /proc/sys /proc/sys
 	mount -o remount,bind,ro /proc/sys
 	mount -t sysfs -o ro sysfs /sys
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup
+	mkdir /dev/pts
+	mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts
+	ln -s pts/ptmx /dev/ptmx
+	mknod -m 666 /dev/tty c 5 0
 	echo ready
 	exec setpriv --bounding-set=-sys_module,-sys_rawio,-sys_time,-syslog env container=lab /lib/systemd/systemd --unit=basic.target >/dev/null`
 
@@ -27,7 +37,8 @@ const startup = `
 func (h *Host) Boot(t *testing.T) {
 	t.Helper()
 	group := controlGroup(t)
-	cmd := h.Command("unshare", "--mount", "--propagation", "shared", "--pid", "--ipc", "--cgroup", "--fork", "sh", "-ec", startup)
+	cmd := exec.Command("nsenter", "--target", strconv.Itoa(h.holder), "--net", "--mount", "--uts", "--pid", "--",
+		"unshare", "--mount", "--propagation", "private", "--pid", "--ipc", "--cgroup", "--fork", "sh", "-ec", moveIn, "sh", h.Root, startup)
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd())}
 	out, err := cmd.StdoutPipe()
 	Check(t, err)
