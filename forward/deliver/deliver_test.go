@@ -168,6 +168,7 @@ func TestRelayLogin(t *testing.T) {
 		"self-signed":       {&peer{tls: self, ehlo: []string{"STARTTLS"}, inTLS: auth}, "not signed by an authority"},
 		"no AUTH":           {&peer{tls: goodTLS, ehlo: []string{"STARTTLS"}, inTLS: pipe}, "AUTH PLAIN or LOGIN is not offered"},
 		"wrong password":    {&peer{tls: goodTLS, ehlo: []string{"STARTTLS"}, inTLS: auth, answer: map[string]string{"AUTH": "535 5.7.8 wrong\r\n"}}, "our login was refused, see the relay's user and password: 535 wrong"},
+		"repeated password": {&peer{tls: goodTLS, ehlo: []string{"STARTTLS"}, inTLS: auth, answer: map[string]string{"AUTH": "535-5.7.8 AUTH PLAIN AHUAc2VjcmV0?\r\n535 5.7.8 wrong: secret\r\n"}}, "the relay's user and password: 535 AUTH PLAIN ***? wrong: ***"},
 		"endless challenge": {&peer{tls: goodTLS, ehlo: []string{"STARTTLS"}, inTLS: auth, answer: map[string]string{"AUTH": "334 \r\n", "*": "334 \r\n"}}, "AUTH: the answer is no SMTP reply"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -259,6 +259,10 @@ func (c *conn) login() error {
 	}
 	if r.code != 235 {
 		c.farewell()
+		mask := Masking(c.hop.User, string(c.hop.Password))
+		for i := range r.lines {
+			r.lines[i] = mask.Replace(r.lines[i])
+		}
 		return errLogin{c.refused(codeLogin, "our login was refused, see the relay's user and password", r)}
 	}
 	return nil

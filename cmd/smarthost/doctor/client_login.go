@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+
+	"github.com/seed-1397b510/smarthost/forward/deliver"
 )
 
 // login logs in at the first door whose certificate verified, and asks for a transaction there.
@@ -115,7 +117,7 @@ func (c Client) afterRefusal(t *talk, d *door, report Report) {
 // auth logs in with PLAIN, or LOGIN if the server has nothing else. No mechanism: neither is offered.
 func (t *talk) auth(user, password string) (mechanism string, r reply, err error) {
 	encode := base64.StdEncoding.EncodeToString
-	t.mask = masking(password, encode([]byte("\x00"+user+"\x00"+password)), encode([]byte(password)))
+	t.mask = deliver.Masking(user, password)
 	offered := " " + strings.Join(t.mechanisms(), " ") + " "
 	switch {
 	case strings.Contains(offered, " PLAIN "):
@@ -132,21 +134,6 @@ func (t *talk) auth(user, password string) (mechanism string, r reply, err error
 		return "LOGIN", r, err
 	}
 	return "", reply{}, nil
-}
-
-// shownPassword is up to which length a password is not looked for in replies as it is: it could be a common word.
-const shownPassword = 5
-
-// masking hides a password and what it was sent as: some servers repeat a command that they do not like.
-func masking(password string, sent ...string) *strings.Replacer {
-	var pairs []string
-	for _, s := range sent {
-		pairs = append(pairs, strings.TrimRight(s, "="), "***")
-	}
-	if len(password) > shownPassword {
-		pairs = append(pairs, password, "***")
-	}
-	return strings.NewReplacer(pairs...)
 }
 
 func judgeLogin(user, mechanism string, r reply) Finding {
