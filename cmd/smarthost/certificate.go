@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 )
 
 // How often the certificate's files are looked at, and how long before the end of its life the log warns.
@@ -22,7 +23,8 @@ const (
 // certificates keeps the server's certificate: what is on disk, or the last one that could be read.
 type certificates struct {
 	CertFile, KeyFile string
-	Private           *privateCA // renews the files; nil if they are the operator's
+	Private           *privateCA  // renews the files; nil if they are the operator's
+	ACME              *acmeIssuer // puts a new file in place now and then; nil if it is not used
 	Log               zerolog.Logger
 
 	config atomic.Pointer[tls.Config]
@@ -31,11 +33,16 @@ type certificates struct {
 	warned time.Time
 }
 
-// TLS is the configuration for the next handshake.
+// TLS is the configuration for the next handshake; nil while the first certificate is awaited from an ACME authority.
 func (c *certificates) TLS() *tls.Config { return c.config.Load() }
 
 // Load reads the files. On an error what was loaded before stays in force.
 func (c *certificates) Load() error {
+	if c.ACME != nil {
+		if err := c.ACME.checkPorts(); err != nil {
+			return err
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.load()
@@ -48,6 +55,11 @@ func (c *certificates) load() error {
 		}
 	}
 	stamp := c.look()
+	if c.ACME != nil && c.ACME.leaf() == nil {
+		c.stamp = stamp
+		c.awaited()
+		return nil
+	}
 	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 	if err != nil {
 		return fmt.Errorf("certificate %s with key %s: %w", c.CertFile, c.KeyFile, err)
@@ -58,8 +70,32 @@ func (c *certificates) load() error {
 	return nil
 }
 
+// awaited says that there is none from the ACME authority yet. One of the private CA does not stand in for it: clients that
+// check would refuse it, and some of those send their mail back. STARTTLS is answered 421 instead, after which they keep it.
+func (c *certificates) awaited() {
+	if c.TLS() != nil {
+		return // the one in force goes on
+	}
+	event := c.Log.Warn().Str("name", c.ACME.Hostname).Str("authority", c.ACME.Directory)
+	if _, err := os.Stat(c.CertFile); err == nil {
+		event = event.Str("unfit", c.CertFile) // damaged, or of another name
+	}
+	event.Msg("there is no certificate yet: until the ACME authority has given one, clients are told to try again later (421)")
+}
+
 // Run looks at the files until ctx ends, and loads them when they have changed.
 func (c *certificates) Run(ctx context.Context) error {
+	if c.ACME == nil {
+		return c.watch(ctx)
+	}
+	c.ACME.Issued = c.Reload
+	var group errgroup.Group
+	group.Go(func() error { return c.ACME.Run(ctx) })
+	group.Go(func() error { return c.watch(ctx) })
+	return group.Wait()
+}
+
+func (c *certificates) watch(ctx context.Context) error {
 	tick := time.NewTicker(certificateLook)
 	defer tick.Stop()
 	for {
@@ -79,12 +115,22 @@ func (c *certificates) Run(ctx context.Context) error {
 func (c *certificates) unchanged() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	leaf := c.TLS().Certificates[0].Leaf
+	leaf := c.current()
 	if c.Private != nil && due(leaf) || c.look() != c.stamp {
 		return false
 	}
-	c.warnOfExpiry(leaf)
+	if leaf != nil {
+		c.warnOfExpiry(leaf)
+	}
 	return true
+}
+
+// current is the certificate in force; nil if there is none yet.
+func (c *certificates) current() *x509.Certificate {
+	if config := c.TLS(); config != nil {
+		return config.Certificates[0].Leaf
+	}
+	return nil
 }
 
 // Reload loads the files again; what is wrong with them is an alarm in the log, and the old certificate goes on.
@@ -96,7 +142,10 @@ func (c *certificates) Reload() {
 		c.Log.Error().Err(err).Msg("the certificate cannot be loaded; the old one stays in force until the files are right")
 		return
 	}
-	leaf := c.TLS().Certificates[0].Leaf
+	leaf := c.current()
+	if leaf == nil {
+		return
+	}
 	c.Log.Info().Strs("names", leaf.DNSNames).Time("expires", leaf.NotAfter).Msg("certificate loaded")
 }
 
@@ -115,15 +164,19 @@ func (c *certificates) look() string {
 
 func (c *certificates) warnOfExpiry(leaf *x509.Certificate) {
 	left := time.Until(leaf.NotAfter)
-	if left > certificateWarn || time.Since(c.warned) < 24*time.Hour {
+	early, do := time.Duration(certificateWarn), "put a new one in place"
+	if c.ACME != nil { // a short life is no alarm while it is renewed in time
+		early, do = renewalWindow(leaf)*7/10, "the ACME authority has given no new one yet, see there"
+	}
+	if left > early || time.Since(c.warned) < 24*time.Hour {
 		return
 	}
 	c.warned = time.Now()
 	if left < 0 {
-		c.Log.Error().Time("expired", leaf.NotAfter).Str("file", c.CertFile).Msg("the certificate has expired: clients refuse it and many then bounce their mail; put a new one in place")
+		c.Log.Error().Time("expired", leaf.NotAfter).Str("file", c.CertFile).Msg("the certificate has expired: clients refuse it and many then bounce their mail; " + do)
 		return
 	}
-	c.Log.Warn().Time("expires", leaf.NotAfter).Str("file", c.CertFile).Msg("the certificate expires soon; put a new one in place")
+	c.Log.Warn().Time("expires", leaf.NotAfter).Str("file", c.CertFile).Msg("the certificate expires soon; " + do)
 }
 
 // serverTLS is what every handshake offers: TLS 1.2 with forward secrecy and authenticated encryption, or TLS 1.3

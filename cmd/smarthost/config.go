@@ -26,9 +26,14 @@ type Config struct {
 	Data     string
 	Listen   struct {
 		Submission, Submissions, Proxies []string
+		ACMEHTTP, ACMETLS                string
 		PerAddress, MaxConnections       int
 	}
-	TLS        struct{ Certificate, Key string }
+	TLS struct {
+		Certificate, Key                 string
+		ACME                             bool
+		ACMEEmail, ACMEDirectory, ACMECA string
+	}
 	Accounts   struct{ File string }
 	Submission struct {
 		Unauthenticated, Help string
@@ -228,13 +233,14 @@ func (c *Config) complete() error {
 		c.Data = standardData(os.Geteuid(), os.Getenv)
 	}
 	folder := filepath.Dir(c.File)
-	for _, path := range []*string{&c.Data, &c.TLS.Certificate, &c.TLS.Key, &c.Forward.CA, &c.Forward.RelayPasswordFile} {
+	for _, path := range []*string{&c.Data, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ACMECA, &c.Forward.CA, &c.Forward.RelayPasswordFile} {
 		*path = inFolder(folder, *path)
 	}
 	c.completeLimits()
 	return errors.Join(
 		require(len(c.Listen.Submission)+len(c.Listen.Submissions) > 0, "listen: submission and submissions are both empty, so nothing could ever connect; give one an address such as [\":587\"]"),
 		require((c.TLS.Certificate == "") == (c.TLS.Key == ""), "tls: certificate and key go together: give both or none"),
+		c.checkACME(),
 		c.completeRelay(),
 	)
 }

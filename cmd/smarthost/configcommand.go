@@ -56,7 +56,7 @@ func checkFiles(c *Config) error {
 			faults = append(faults, fmt.Errorf("%s: tls: certificate %s with key %s: %w", c.File, c.TLS.Certificate, c.TLS.Key, err))
 		}
 	}
-	for _, err := range []error{second(readRoots(c.Forward.CA)), second(newRouter(c))} {
+	for _, err := range []error{second(readRoots(c.Forward.CA)), second(readAuthorities("tls.acme_ca", c.TLS.ACMECA)), second(newRouter(c))} {
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", c.File, err))
 		}

@@ -103,6 +103,11 @@ func caFor(c *Config, given string) (string, error) {
 	switch {
 	case given == "none", given == "" && c.TLS.Certificate != "":
 		return "", nil
+	case given == "" && c.TLS.ACME:
+		if c.TLS.ACMECA == "" {
+			return "", nil
+		}
+		file = c.TLS.ACMECA
 	case given == "":
 		file = newCertificates(c, zerolog.Nop()).Private.certFile()
 	}
@@ -158,6 +163,9 @@ func readChain(file string) (leaf *x509.Certificate, rest *x509.CertPool, err er
 	}
 	rest = x509.NewCertPool()
 	for block, more := pem.Decode(text); block != nil; block, more = pem.Decode(more) {
+		if block.Type != "CERTIFICATE" {
+			continue // the key may be in the same file
+		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		switch {
 		case err != nil:

@@ -39,9 +39,12 @@ func (f *firstRun) tell(w io.Writer) {
 	if f.NewData {
 		done = append(done, "data      "+f.Config.Data)
 	}
+	if f.Config.TLS.ACME {
+		done = append(done, "asking    "+f.Config.TLS.ACMEDirectory+" for a certificate of "+f.Config.Hostname)
+	}
 	if f.CA != "" {
 		done = append(done, "CA        "+f.CA+" (clients have to trust it)")
-		missing = append(missing, "a certificate that clients trust by themselves: set tls.certificate and tls.key")
+		missing = append(missing, "a certificate that clients trust by themselves: set tls.acme = true, or tls.certificate and tls.key")
 	}
 	if f.Secret != "" {
 		done = append(done, "account   "+firstAccount+", password "+f.Secret+"  (shown this once)")

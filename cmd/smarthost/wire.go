@@ -219,6 +219,10 @@ func newCertificates(c *Config, log zerolog.Logger) *certificates {
 	if c.TLS.Certificate != "" {
 		return &certificates{CertFile: c.TLS.Certificate, KeyFile: c.TLS.Key, Log: log}
 	}
+	if c.TLS.ACME {
+		issuer := newACME(c, log)
+		return &certificates{CertFile: issuer.certFile(), KeyFile: issuer.certFile(), ACME: issuer, Log: log}
+	}
 	folder := filepath.Join(c.Data, "tls")
 	return &certificates{
 		CertFile: filepath.Join(folder, "certificate.pem"),
@@ -229,20 +233,22 @@ func newCertificates(c *Config, log zerolog.Logger) *certificates {
 }
 
 // readRoots adds the authorities in file to those of the system; nil means just the system's.
-func readRoots(file string) (*x509.CertPool, error) {
+func readRoots(file string) (*x509.CertPool, error) { return readAuthorities("forward.ca", file) }
+
+func readAuthorities(key, file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("forward.ca: %w", err)
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("forward.ca: %s holds no PEM certificate", file)
+		return nil, fmt.Errorf("%s: %s holds no PEM certificate", key, file)
 	}
 	return roots, nil
 }
