@@ -32,7 +32,7 @@ is read, and nothing sent. --dns names the name server to ask in place of those 
 the server does it. No hosts file is read but for the relay.
 
 Exit code: 0 nothing is wrong, 1 there is a problem (with --strict: or a warning) or it was stopped before the end,
-2 it was called wrongly.
+2 it was called wrongly, or the config is wrong.
 
 Examples:
     smarthost doctor mx.example.org
