@@ -65,6 +65,9 @@ func newServerDoctor(env *environment, c *Config, f *doctorFlags, progress docto
 	if certificates.Private != nil {
 		s.CA = certificates.Private.certFile()
 	}
+	if certificates.ACME != nil {
+		s.Authority = certificates.ACME.Directory
+	}
 	if f.dns != "" {
 		server, err := nameServer(f.dns)
 		if err != nil {

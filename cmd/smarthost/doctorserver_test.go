@@ -47,6 +47,10 @@ func TestServerDoctorFollowsTheConfig(t *testing.T) {
 	if err != nil || s.CA != "" || s.Certificate != "/c" || s.Key != "/k" || s.Resolver != nil {
 		t.Errorf("%+v, %v", s, err)
 	}
+	s, _, err = serverDoctor(t, "hostname = \"mx.example.org\"\n[tls]\nacme = true\nacme_directory = \"https://acme.example/directory\"\n", doctorFlags{})
+	if err != nil || s.CA != "" || s.Authority != "https://acme.example/directory" {
+		t.Errorf("%+v, %v", s, err)
+	}
 }
 
 func TestServerDoctorUsage(t *testing.T) {

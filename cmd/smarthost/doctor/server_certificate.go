@@ -46,6 +46,14 @@ func (v *visit) checkCertificate(context.Context) []Finding {
 		return []Finding{{Check: f.Check, Level: Note, What: "there is none yet; the server makes one at its first start",
 			Why: "clients have to be given the private CA's certificate, " + v.CA, Do: "start the server, or set tls.certificate and tls.key"}}
 	}
+	if v.Authority != "" {
+		f.Do = "see what the server's log says about the certificate"
+	}
+	if v.Authority != "" && errors.Is(err, fs.ErrNotExist) {
+		return []Finding{{Check: f.Check, Level: Warning, What: "there is none yet; the server gets one from " + v.Authority + " while it runs",
+			Why: "until it has one, clients are told 421 and keep their mail",
+			Do:  fmt.Sprintf("start the server, and see what its log says: port 80 or 443 of %s has to lead to listen.acme_http or listen.acme_tls", v.Hostname)}}
+	}
 	if err == nil {
 		_, err = tls.LoadX509KeyPair(v.Certificate, v.Key)
 	}
@@ -86,6 +94,9 @@ func (v *visit) judgeDates(leaf *x509.Certificate, now time.Time) Finding {
 		Do:  "renew it and put it into " + v.Certificate + "; the server sees the new one by itself"}
 	if v.CA != "" {
 		f.Do = "the server renews it by itself while it runs; see that it runs and may write " + v.Certificate
+	}
+	if v.Authority != "" {
+		f.Do = "the server renews it by itself while it runs; see that it runs, and what its log says about the certificate"
 	}
 	until, level := leaf.NotAfter.UTC().Format("2006-01-02"), expiryLevel(leaf, now)
 	switch {

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -92,6 +93,27 @@ func TestCertificateOfThePrivateCA(t *testing.T) {
 	shows(t, found, "problem certificate: it expires in 4 days", "note certificate: a private CA of this server")
 	if want := "the server renews it by itself while it runs; see that it runs and may write " + v.Certificate; found[0].Do != want {
 		t.Errorf("do %q", found[0].Do)
+	}
+}
+
+func TestCertificateOfAnACMEAuthority(t *testing.T) {
+	v := visitTo(t, Server{Authority: "https://acme.example/directory", Certificate: filepath.Join(t.TempDir(), "none.pem")}, zone{}, nil)
+	found := v.checkCertificate(t.Context())
+	shows(t, found, "warning certificate: there is none yet; the server gets one from https://acme.example/directory")
+	if f := found[0]; !strings.Contains(f.Do, "port 80 or 443 of mx.example.org") || strings.Contains(f.Do, "tls.certificate") {
+		t.Errorf("do %q", f.Do)
+	}
+	ca := (*issuer)(nil).issue(t, "CA", true, time.Now().Add(-time.Hour), time.Now().Add(30*day))
+	v.Certificate, v.Key = writePair(t, ca.issue(t, "mx.example.org", false, time.Now().Add(-85*day), time.Now().Add(5*day)), ca)
+	if f := v.checkCertificate(t.Context())[0]; f.Level != Problem || !strings.HasPrefix(f.Do, "the server renews it by itself") {
+		t.Errorf("near its end: %+v", f)
+	}
+	v.Certificate = filepath.Join(t.TempDir(), "damaged.pem")
+	if err := os.WriteFile(v.Certificate, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f := v.checkCertificate(t.Context())[0]; f.Level != Problem || f.Do != "see what the server's log says about the certificate" {
+		t.Errorf("damaged: %+v", f)
 	}
 }
 

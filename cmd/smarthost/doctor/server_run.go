@@ -33,6 +33,7 @@ type Server struct {
 	Certificate, Key string         // PEM files
 	Roots            *x509.CertPool // authorities that clients know; nil = those of the system
 	CA               string         // the CA's certificate, if a private one of the server issues the certificate; "" = the operator's
+	Authority        string         // URL of the ACME authority that the server gets the certificate from; "" = it does not
 
 	Relay         *route.Relay   // nil = mail goes to the MX of each recipient
 	RelayRoots    *x509.CertPool // authorities for the relay; nil = those of the system
