@@ -208,32 +208,56 @@ func ownAddress(addr netip.Addr) bool {
 	return addr.IsLoopback()
 }
 
-// follow waits until a mail has left the queue.
+// follow waits until a mail has left the queue. It says nothing about one that this queue has never had.
 func follow(ctx context.Context, queue *sqlitespool.Reader, id string) doctor.Finding {
 	start := time.Now()
 	tick := time.NewTicker(followStep)
 	defer tick.Stop()
-	for {
-		var last *spool.Entry
-		for e, err := range queue.List(ctx, spool.Filter{IDs: []string{id}}) {
-			if err != nil {
-				return doctor.Finding{}
-			}
-			last = &e
-		}
+	for seen := false; ; seen = true {
+		stories, err := queue.Trace(ctx, id, 1)
 		waited := time.Since(start)
 		switch {
-		case last == nil:
-			return doctor.Finding{Check: "journey", What: fmt.Sprintf("%s has left the queue: it was handed on, or reported to its sender as undeliverable; the server's log says which", id)}
+		case err != nil, len(stories) == 0 && !seen:
+			return doctor.Finding{}
+		case len(stories) == 0: // no history is kept
+			return journeyEnded(spool.Story{Envelope: spool.Envelope{ID: id}})
+		case len(stories[0].Entries) == 0:
+			return journeyEnded(stories[0])
 		case waited >= followTime:
-			return stillQueued(*last, waited)
+			return stillQueued(stories[0].Entries[0], waited)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return stillQueued(*last, waited)
+			return stillQueued(stories[0].Entries[0], waited)
 		}
 	}
+}
+
+// journeyEnded is about a mail that has left the queue.
+func journeyEnded(s spool.Story) doctor.Finding {
+	var last spool.Try
+	for _, a := range s.Attempts {
+		for _, t := range a.Tries {
+			last = t
+		}
+	}
+	f := doctor.Finding{Check: "journey"}
+	if last.Reply.Code == 0 {
+		f.What = s.ID + " has left the queue: it was handed on, or reported to its sender as undeliverable; the server's log says which"
+		return f
+	}
+	took, said := s.Ended.Sub(s.Arrived), printable(replyText(last.Result))
+	f.Detail = map[string]any{"ms": took.Milliseconds(), "hop": printable(last.Hop), "reply": said}
+	if last.Hop != "" {
+		said = printable(last.Hop) + " says " + said
+	}
+	f.What = fmt.Sprintf("%s went on to its next hop within %s: %s", s.ID, took.Round(time.Millisecond), said)
+	if last.Reply.Code/100 != 2 {
+		f.Level, f.What = doctor.Problem, fmt.Sprintf("%s cannot be delivered, and its sender is told so: %s", s.ID, said)
+		f.Why, f.Do = "real mail would have got the same answer", "the other server's words say what it wants"
+	}
+	return f
 }
 
 // stillQueued is about a mail that has not left the queue.

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/emersion/go-smtp"
+
 	"github.com/seed-1397b510/smarthost/cmd/smarthost/doctor"
 	"github.com/seed-1397b510/smarthost/forward/spool"
 	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
@@ -106,23 +108,32 @@ func TestSenderIsUser(t *testing.T) {
 	}
 }
 
-// TestFollow: a mail that has left the queue is told apart from one that stays there.
+// TestFollow: a mail that has left the queue is told apart from one that stays there, and from one that was never in it.
 func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "queue")
-		s, err := sqlitespool.Open(t.Context(), sqlitespool.Config{Dir: dir, MinFree: 1})
+		s, err := sqlitespool.Open(t.Context(), sqlitespool.Config{Dir: dir, MinFree: 1, History: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		keep(t, s, &spool.Envelope{ID: "stays", Account: "alice", From: "alice@example.org", Recipients: []spool.Recipient{{Address: "bob@example.com", Destination: "example.com"}}})
 		queue, err := sqlitespool.OpenReadOnly(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer queue.Close()
-		if f := follow(t.Context(), queue, "gone"); f.Level != doctor.Good || !strings.Contains(f.What, "gone has left the queue") {
-			t.Errorf("it has left: %+v", f)
+		for id, code := range map[string]int{"taken": 250, "bounces": 550} {
+			settle(t, s, id, code)
+		}
+		keep(t, s, mailToBob("stays"))
+		if f := follow(t.Context(), queue, "4dGkQz1Xyz"); f.Check != "" {
+			t.Errorf("another server's: %+v", f)
+		}
+		if f := follow(t.Context(), queue, "taken"); f.Level != doctor.Good || !strings.HasSuffix(f.What, "mx.example.com [192.0.2.9] says 250 2.0.0 words") {
+			t.Errorf("it was taken: %+v", f)
+		}
+		if f := follow(t.Context(), queue, "bounces"); f.Level != doctor.Problem || !strings.Contains(f.What, "cannot be delivered") || !strings.HasSuffix(f.What, "says 550 5.0.0 words") {
+			t.Errorf("it bounces: %+v", f)
 		}
 		start := time.Now()
 		f := follow(t.Context(), queue, "stays")
@@ -133,4 +144,52 @@ func TestFollow(t *testing.T) {
 			t.Errorf("it was waited for %s", waited)
 		}
 	})
+}
+
+// TestFollowWithoutHistory: where no history is kept, a mail that was there and is gone has left.
+func TestFollowWithoutHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "queue")
+		s, err := sqlitespool.Open(t.Context(), sqlitespool.Config{Dir: dir, MinFree: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		keep(t, s, mailToBob("gone"))
+		queue, err := sqlitespool.OpenReadOnly(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer queue.Close()
+		time.AfterFunc(followTime/2, func() { settleQueued(t, s, 250) })
+		if f := follow(t.Context(), queue, "gone"); f.Level != doctor.Good || !strings.Contains(f.What, "gone has left the queue") {
+			t.Errorf("it has left: %+v", f)
+		}
+	})
+}
+
+func mailToBob(id string) *spool.Envelope {
+	return &spool.Envelope{ID: id, Account: "alice", From: "alice@example.org", Recipients: []spool.Recipient{{Address: "bob@example.com", Destination: "example.com"}}}
+}
+
+// settle queues a mail and ends it with a reply of that code.
+func settle(t *testing.T, s *sqlitespool.Spool, id string, code int) {
+	t.Helper()
+	keep(t, s, mailToBob(id))
+	settleQueued(t, s, code)
+}
+
+// settleQueued ends the one mail in the queue.
+func settleQueued(t *testing.T, s *sqlitespool.Spool, code int) {
+	t.Helper()
+	all, err := s.Claim(t.Context(), spool.Query{Max: 1, Lease: time.Minute})
+	if err != nil || len(all) != 1 {
+		t.Errorf("claim: %v, %v", all, err)
+		return
+	}
+	reply := smtp.SMTPError{Code: code, EnhancedCode: smtp.EnhancedCode{code / 100, 0, 0}, Message: "words"}
+	result := spool.Result{Address: "bob@example.com", Hop: "mx.example.com [192.0.2.9]", Reply: reply}
+	if err := s.Settle(t.Context(), spool.Settlement{Delivery: all[0], Results: []spool.Result{result}}); err != nil {
+		t.Errorf("settle: %v", err)
+	}
 }
