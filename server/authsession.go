@@ -108,6 +108,7 @@ func (a *exchange) failed(err error) *smtp.SMTPError {
 	case errors.Is(err, auth.ErrNoAccount) && s.grace(a.user):
 		s.client.login = attempt{wrongPassword, a.user, "there is no such account at the moment"}
 		reply = s.words().accountMissing(a.user)
+		s.server.metrics.spared(graceAccount)
 	case reply.Code == 535:
 		s.client.login = attempt{wrongPassword, a.user, reply.Message}
 	case reply.Code/100 == 4:

@@ -16,6 +16,7 @@ import (
 type client struct {
 	log     zerolog.Logger
 	since   time.Time
+	probe   bool        // it is the server's own, and not counted
 	offered bool        // it was sent 220 to STARTTLS
 	secure  bool        // a handshake was completed
 	account *auth.Login // nil before it has logged in
@@ -43,7 +44,11 @@ const (
 
 func (s *Server) opened(c *guard.Conn) {
 	log := s.Log.With().Str("session", c.Session()).Stringer("address", c.Addr()).Logger()
-	c.User = &client{log: log, since: time.Now()}
+	cl := &client{log: log, since: time.Now(), probe: c.Probe()}
+	c.User = cl
+	if !cl.probe {
+		s.metrics.accepted.Inc()
+	}
 	log.Debug().Msg("connected")
 }
 
@@ -53,12 +58,14 @@ func (s *Server) turnedAway(addr netip.Addr, reply *smtp.SMTPError) {
 		event = event.Int("code", reply.Code).Str("reply", bounded(reply.Message))
 	}
 	event.Str("stage", "connection").Msg("refused")
+	s.metrics.turnedAway.Inc()
 	if s.Refused != nil && reply != nil {
 		s.Refused(Refusal{At: time.Now(), Address: addr, Stage: "connection", Code: reply.Code, Reply: bounded(reply.Message)})
 	}
 }
 
 func (s *Server) starved(err error) {
+	s.metrics.starved.Inc()
 	s.Log.Error().Err(err).Msg("clients cannot be let in; it is tried again. If it is for want of file descriptors, raise the limit (LimitNOFILE, ulimit -n)")
 }
 
@@ -75,8 +82,10 @@ func (s *Server) clear(c *guard.Conn, verb string) *smtp.SMTPError {
 	case mode == Reject:
 	case failed:
 		reply = w.tlsFailed(ago, reason)
+		s.metrics.spared(graceTLS)
 	case mode == Defer:
 		reply = temporarily(reply)
+		s.metrics.spared(graceDefer)
 	}
 	cl := c.User.(*client)
 	event := cl.log.Info().Str("stage", "MAIL").Int("code", reply.Code).Str("reply", reply.Message)
@@ -104,6 +113,9 @@ func (s *Server) handshake(c *guard.Conn, err error) {
 	cl := c.User.(*client)
 	if err == nil {
 		cl.secure = true
+		if !cl.probe {
+			s.metrics.shaken.WithLabelValues(versionLabel(c.TLS().Version)).Inc()
+		}
 		return
 	}
 	s.tlsBroke(c, err)
@@ -113,6 +125,7 @@ func (s *Server) handshake(c *guard.Conn, err error) {
 func (s *Server) tlsBroke(c *guard.Conn, err error) {
 	reason := tlsReason(err)
 	s.Memory.failed(c.Addr(), reason)
+	s.metrics.tlsFailed[reason].Inc()
 	event := c.User.(*client).log.Warn().Str("reason", reason).Str("cause", bounded(err.Error()))
 	if reason == tlsCertificate {
 		event = event.Str("advice", adviceCertificate)
@@ -121,6 +134,7 @@ func (s *Server) tlsBroke(c *guard.Conn, err error) {
 }
 
 func (s *Server) violation(c *guard.Conn, what string) {
+	s.metrics.violations.WithLabelValues(what).Inc()
 	log := s.Log
 	if cl, ok := c.User.(*client); ok {
 		log = cl.log

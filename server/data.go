@@ -41,12 +41,15 @@ func (s *session) Data(io.Reader) error {
 	storage, inStorage := errors.AsType[errStorage](err)
 	switch {
 	case err == nil:
+		s.server.metrics.took(envelope, sealed.Size)
 		s.logMessage(envelope).Int64("size", sealed.Size).Str("message_id", bounded(sealed.MessageID)).Msg("queued")
 		return s.words().queued(envelope.ID)
 	case errors.As(err, &duplicate):
+		s.server.metrics.duplicates.Inc()
 		s.logMessage(envelope).Str("first", duplicate.ID).Msg("duplicate")
 		return s.words().alreadyQueued(duplicate.ID)
 	case errors.Is(err, guard.ErrCut), errors.Is(err, guard.ErrReset):
+		s.server.metrics.cut.Inc()
 		s.logMessage(envelope).Str("stage", "DATA").Str("cause", err.Error()).Msg("refused")
 		return s.words().notStored() // nobody is there to read it
 	case inStorage:
@@ -107,7 +110,10 @@ func (s *session) receive(envelope *spool.Envelope) (policy.Sealed, error) {
 	// the duplicate guard answers when it comes again.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.conn.Context()), commitTimeout)
 	defer cancel()
-	if err := draft.Commit(ctx, seal); err != nil {
+	begin := time.Now()
+	err = draft.Commit(ctx, seal)
+	s.server.metrics.commit.Observe(time.Since(begin).Seconds())
+	if err != nil {
 		return policy.Sealed{}, errStorage{err}
 	}
 	content.Accept()

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,6 +21,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // TestDialogues plays the files in testdata. Each begins with a comment that names the rule and the items of the checklist that it shows.
@@ -55,6 +58,7 @@ import (
 //	@size N            the server takes messages of so many octets; holds for the whole dialogue
 //	@gone              the server must have ended the connection in whatever way
 //	@log "octets"      stand in the log
+//	@counted sample    stands in the metrics
 //	@loglines          each line of the log is one JSON object
 //	@silent "octets"   do not
 func TestDialogues(t *testing.T) {
@@ -206,6 +210,15 @@ var actions = map[string]func(d *dialogue, t testing.TB, argument string) error{
 			if err := json.Unmarshal([]byte(line), &event); err != nil || event["session"] == nil && event["message"] == nil {
 				return fmt.Errorf("%q: %v", line, err)
 			}
+		}
+		return nil
+	},
+	"@counted": func(d *dialogue, _ testing.TB, sample string) error {
+		synctest.Wait()
+		scraped := httptest.NewRecorder()
+		promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{}).ServeHTTP(scraped, httptest.NewRequest("GET", "/metrics", nil))
+		if metrics := scraped.Body.String(); !strings.Contains(metrics, "\n"+sample+"\n") {
+			return fmt.Errorf("the metrics are\n%s", metrics)
 		}
 		return nil
 	},

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"github.com/seed-1397b510/smarthost/auth"
 	"github.com/seed-1397b510/smarthost/forward/spool"
@@ -41,6 +42,7 @@ type house struct {
 	store       *memoryStore
 	certificate *certificate
 	log         *syncBuffer
+	registry    *prometheus.Registry
 	stop        context.CancelFunc
 	stopped     chan error // what Run returned
 }
@@ -54,9 +56,11 @@ func open(t testing.TB, change func(*Server)) *house {
 		store:       new(memoryStore),
 		certificate: new(certificate),
 		log:         new(syncBuffer),
+		registry:    prometheus.NewRegistry(),
 		stopped:     make(chan error, 1),
 	}
 	h.server = &Server{
+		Metrics:     h.registry,
 		Hostname:    hostname,
 		Auth:        &auth.Authenticator{Store: h.accounts},
 		Policy:      &policy.Policy{Hostname: hostname, Limits: new(limit.Limits)}, // which limit nothing until a test says so

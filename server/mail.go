@@ -1,6 +1,8 @@
 package server
 
 import (
+	"cmp"
+
 	"github.com/emersion/go-smtp"
 
 	"github.com/seed-1397b510/smarthost/forward/spool"
@@ -31,6 +33,7 @@ func (s *session) unauthenticated() *smtp.SMTPError {
 	w := s.words()
 	mode := s.server.current().Unauthenticated
 	var refusal *smtp.SMTPError
+	spared := "" // why it is temporary
 	switch login := s.client.login; {
 	case s.conn.TLS() == nil: // the guard lets nobody through without TLS; should it ever, nothing is relayed
 		refusal = w.mustStartTLS()
@@ -39,16 +42,18 @@ func (s *session) unauthenticated() *smtp.SMTPError {
 	case login.outcome == wrongPassword:
 		refusal = w.loginFailed(login.user, login.cause)
 		if s.grace(login.user) {
-			refusal = temporarily(refusal)
+			refusal, spared = temporarily(refusal), graceLogin
 		}
 	case login.outcome == undecided && mode != Reject:
-		refusal = w.unavailable()
+		refusal, spared = w.unavailable(), graceUnavailable
 	default:
 		refusal = w.loginRequired()
 	}
 	if mode == Defer {
 		refusal = temporarily(refusal)
+		spared = cmp.Or(spared, graceDefer)
 	}
+	s.server.metrics.spared(spared)
 	return refusal
 }
 
@@ -60,6 +65,7 @@ func (s *session) loginLapsed() *smtp.SMTPError {
 	}
 	refusal := s.words().loginLapsed(why)
 	if s.server.current().Unauthenticated != Reject { // as for a login that fails where it was right before: the accounts may be wrong for a moment
+		s.server.metrics.spared(graceLapsed)
 		return temporarily(refusal)
 	}
 	return refusal

@@ -24,15 +24,17 @@ type Refusal struct {
 	Reply   string // the words after the code
 }
 
-// refusedInClear tells Refused of a reply that the guard gives, before there is a session.
+// refusedInClear counts, and tells Refused of, a reply that the guard gives, before there is a session.
 func (s *Server) refusedInClear(c *guard.Conn, stage string, reply *smtp.SMTPError) {
+	s.metrics.refused(stage, reply)
 	if s.Refused != nil {
 		s.Refused(Refusal{At: time.Now(), Session: c.Session(), Address: c.Addr(), Stage: stage, Code: reply.Code, Reply: bounded(reply.Message)})
 	}
 }
 
-// tell tells Refused of a reply.
+// tell counts a refusal, and tells Refused of it.
 func (s *session) tell(stage string, reply *smtp.SMTPError, from string) {
+	s.server.metrics.refused(stage, reply)
 	if s.server.Refused == nil {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/seed-1397b510/smarthost/auth"
@@ -73,10 +74,12 @@ type Server struct {
 	// Memory of clients, to be kept over restarts; nil: one that lasts as long as Run.
 	Memory *Memory
 
+	Metrics prometheus.Registerer // where Run registers what it counts; nil: nowhere
 	// Refused is told of every refusal, on the connection's goroutine; it must not block. nil: nobody is.
 	Refused func(Refusal)
 
 	settings atomic.Pointer[Settings]
+	metrics  *metrics
 	probing  probing
 }
 
@@ -121,6 +124,7 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 	if s.Memory == nil {
 		s.Memory = new(Memory)
 	}
+	s.metrics = s.newMetrics(s.Metrics)
 	g := s.newGuard()
 	core := s.newCore()
 	s.probing.begin(g, doors)
@@ -179,6 +183,7 @@ func (s *Server) check(doors []Door) error {
 	}
 	missing("Hostname", s.Hostname == "")
 	missing("Auth", s.Auth == nil)
+	missing("a mechanism of Auth", s.Auth != nil && len(s.Auth.Mechanisms()) == 0)
 	missing("Policy", s.Policy == nil)
 	missing("Spool", s.Spool == nil)
 	missing("Destination", s.Destination == nil)
@@ -227,6 +232,7 @@ func (s *Server) newGuard() *guard.Guard {
 			Clear:     s.clear,
 			StartTLS:  s.startTLS,
 			Handshake: s.handshake,
+			Replied:   s.replied,
 			Violation: s.violation,
 			Closed:    s.closed,
 		},

@@ -46,6 +46,7 @@ func (c *Conn) step() {
 		return
 	}
 	v, arg := splitVerb(line)
+	c.verb = v
 	if c.failures >= c.authLimit() && v != verbQUIT {
 		c.violation("too many failed logins")
 		c.die("421 4.7.0 "+c.g.Hostname+" has seen too many failed logins, closing", errGuessing)
@@ -56,6 +57,9 @@ func (c *Conn) step() {
 
 // command reads a command line that is worth looking at. What is not has been answered when it returns false.
 func (c *Conn) command() ([]byte, bool) {
+	if !c.sasl {
+		c.verb = verbNone
+	}
 	if c.shuttingDown() {
 		c.drained()
 		return nil, false

@@ -92,6 +92,7 @@ type Conn struct {
 	give   []byte // what go-smtp reads next
 	reply  []byte // a part of a reply
 	asked  verb   // what go-smtp has been handed and not yet answered
+	verb   verb   // of the command at hand
 	greets bool   // go-smtp has said its own greeting
 
 	state

@@ -91,8 +91,11 @@ type Hooks struct {
 	Clear func(c *Conn, verb string) *smtp.SMTPError
 	// StartTLS: 220 is about to be sent to STARTTLS.
 	StartTLS func(c *Conn)
-	// Handshake: the handshake ended, err is nil if well.
+	// Handshake: the handshake ended, err is nil if well; [Conn.TLS] then tells its outcome.
 	Handshake func(c *Conn, err error)
+	// Replied: a reply of this code goes out, to a command of this verb (upper case; "" for one that is not known, the greeting, and
+	// what was said without a command). It must not block, and say nothing itself.
+	Replied func(c *Conn, verb, code string)
 	// Violation: the client broke the protocol in a way worth a log line; what is fixed words, never the client's octets.
 	Violation func(c *Conn, what string)
 	// Closed: a connection that was Opened is over; err is the reason, nil after QUIT. If the server closes the connection

@@ -30,6 +30,9 @@ func (c *Conn) exempt() bool {
 	return c.g.Exempt != nil && c.g.Exempt(c.peer)
 }
 
+// Probe tells that the connection is the server's own probe, see [Guard.Exempt].
+func (c *Conn) Probe() bool { return c.exempt() }
+
 // Admitted is how many connections count for the limits just now.
 func (g *Guard) Admitted() int {
 	g.mu.Lock()

@@ -50,7 +50,9 @@ func (c *Conn) clearCommand() {
 	if !ok {
 		return
 	}
-	switch v, arg := splitVerb(line); v {
+	v, arg := splitVerb(line)
+	c.verb = v
+	switch v {
 	case verbHTTP:
 		c.http()
 	case verbEHLO:
@@ -141,15 +143,15 @@ func (c *Conn) handshake() bool {
 	c.raw.SetWriteDeadline(until)
 	c.armHandshake(until)
 	t := tls.Server(c.rw, config)
-	err := t.Handshake()
-	c.shaken(err)
-	if err != nil {
+	if err := t.Handshake(); err != nil {
+		c.shaken(err)
 		c.die("", errTLS)
 		return false
 	}
 	c.stack(t)
 	c.tls.Store(t)
 	c.state = state{bad: c.bad}
+	c.shaken(nil)
 	return true
 }
 

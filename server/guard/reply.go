@@ -39,6 +39,7 @@ const (
 
 // say queues one line. It goes out with the next flush.
 func (c *Conn) say(line string) {
+	c.replied(line[:3])
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	c.queue(line)
@@ -46,6 +47,7 @@ func (c *Conn) say(line string) {
 
 // sayLines queues a reply of several lines, all with code.
 func (c *Conn) sayLines(code string, lines ...string) {
+	c.replied(code)
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	for i, line := range lines {
@@ -54,6 +56,12 @@ func (c *Conn) sayLines(code string, lines ...string) {
 			sep = " "
 		}
 		c.queue(code, sep, line)
+	}
+}
+
+func (c *Conn) replied(code string) {
+	if f := c.g.Hooks.Replied; f != nil {
+		f(c, c.verb.String(), code)
 	}
 }
 
