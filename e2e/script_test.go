@@ -7,8 +7,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"flag"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +43,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
 			env.Setenv("SMARTHOST_DATA", filepath.Join(env.WorkDir, "data"))
-			for _, name := range []string{"SMARTHOST_LISTEN_SUBMISSION", "SMARTHOST_LISTEN_SUBMISSIONS"} {
+			for _, name := range []string{"SMARTHOST_LISTEN_SUBMISSION", "SMARTHOST_LISTEN_SUBMISSIONS", "SMARTHOST_LISTEN_ADMIN"} {
 				addr, err := freeAddr()
 				if err != nil {
 					return err
@@ -56,6 +59,7 @@ func TestScripts(t *testing.T) {
 			"halt":   halt,
 			"reload": reload,
 			"logged": logged,
+			"get":    get,
 
 			"handover": handover,
 		},
@@ -177,7 +181,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	log, err := os.Create(ts.MkAbs(args[0] + ".err"))
 	ts.Check(err)
 	r.cmd.Stdout, r.cmd.Stderr, r.cmd.Dir = out, log, ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "SMARTHOST_DATA", "SMARTHOST_LISTEN_SUBMISSION", "SMARTHOST_LISTEN_SUBMISSIONS"} {
+	for _, name := range []string{"PATH", "HOME", "SMARTHOST_DATA", "SMARTHOST_LISTEN_SUBMISSION", "SMARTHOST_LISTEN_SUBMISSIONS", "SMARTHOST_LISTEN_ADMIN"} {
 		r.cmd.Env = append(r.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	ts.Check(r.cmd.Start())
@@ -213,6 +217,32 @@ func halt(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if code := r.cmd.ProcessState.ExitCode(); code != 0 {
 		ts.Fatalf("%s ended with %d", args[0], code)
+	}
+}
+
+// get [-token FILE] [-host NAME] METHOD PATH CODE [BODY] asks at SMARTHOST_LISTEN_ADMIN and prints the answer; the token is the file's last line.
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	fs := flag.NewFlagSet("get", flag.ContinueOnError)
+	token, host := fs.String("token", "", ""), fs.String("host", "", "")
+	if err := fs.Parse(args); err != nil || fs.NArg() < 3 || neg {
+		ts.Fatalf("usage: get [-token FILE] [-host NAME] METHOD PATH CODE [BODY]")
+	}
+	r, err := http.NewRequest(fs.Arg(0), "http://"+ts.Getenv("SMARTHOST_LISTEN_ADMIN")+fs.Arg(1), strings.NewReader(fs.Arg(3)))
+	ts.Check(err)
+	r.Host = *host
+	if *token != "" {
+		lines := strings.Split(strings.TrimSpace(ts.ReadFile(*token)), "\n")
+		r.Header.Set("Authorization", "Bearer "+lines[len(lines)-1])
+	}
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(r)
+	ts.Check(err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s", text)
+	if fmt.Sprint(response.StatusCode) != fs.Arg(2) {
+		ts.Fatalf("%s: %s", response.Status, text)
 	}
 }
 

@@ -28,6 +28,8 @@ type Config struct {
 		Submission, Submissions, Proxies []string
 		ACMEHTTP, ACMETLS                string
 		PerAddress, MaxConnections       int
+		Admin                            string
+		Drain                            time.Duration
 	}
 	TLS struct {
 		Certificate, Key                 string

@@ -37,7 +37,7 @@ data = 5
 submission = ["587"]
 per_adress = 3
 proxies = ["10.0.0.0/33"]
-admin = "127.0.0.1:8587"
+admin = "unix:relative"
 
 [submission]
 unauthenticated = "never"
@@ -64,7 +64,7 @@ key = 1
 		`:4: listen.submission: "587" is not an address to listen on`,
 		`:5: listen.per_adress: there is no such key; did you mean listen.per_address?`,
 		`:6: listen.proxies: "10.0.0.0/33"`,
-		`:7: listen.admin: this version has no admin listener`,
+		`:7: listen.admin: "unix:relative" is not an address to listen on`,
 		`:10: submission.unauthenticated: is "never"; must be "grace" or "reject" or "defer"`,
 		`:11: submission.max_recipients: must be a whole number from 100 to`,
 		`:12: submission.max_message_size: must be a size such as "50MiB"`,

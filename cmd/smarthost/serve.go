@@ -105,9 +105,16 @@ func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
 	if first.Doors, err = openDoors(c, passed); err != nil {
 		return err
 	}
+	if s.AdminDoors, err = openAdmin(c, passed["admin"], log); err != nil {
+		return errors.Join(err, closeDoors(first.Doors))
+	}
+	s.DoorNames = doorNames(first.Doors)
+	for _, d := range s.AdminDoors {
+		s.AdminNames = append(s.AdminNames, adminDoorText(c, d))
+	}
 	// Its password is shown once: not before everything else that can go wrong has gone well.
 	if first.Secret, err = makeFirstAccount(c); err != nil {
-		return errors.Join(err, closeDoors(first.Doors))
+		return errors.Join(err, closeDoors(first.Doors), closeAdmin(s.AdminDoors))
 	}
 	if s.Certificates.Private != nil {
 		first.CA = s.Certificates.Private.certFile()
@@ -119,12 +126,18 @@ func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
 	return s.run(env, first.Doors, hangup, exchange)
 }
 
-// run serves until the environment's context ends: first the doors close and the sessions end, then the forwarder
-// stops, then what is remembered is saved.
+// run serves until the environment's context ends: first health says so, then the doors close and the sessions end, then the
+// forwarder stops, then what is remembered is saved and operators are answered no more.
 func (s *service) run(env *environment, doors []*door, hangup, exchange <-chan os.Signal) error {
 	systemd := newSupervisor(env.Getenv, s.Log)
 	defer context.AfterFunc(env.Context, systemd.Stopping)()
-	group, serving := errgroup.WithContext(env.Context)
+	group, whole := errgroup.WithContext(context.WithoutCancel(env.Context))
+	serving, shut := context.WithCancel(whole)
+	group.Go(func() error {
+		defer shut()
+		s.drain(env.Context, whole)
+		return nil
+	})
 	forwarding, stopForwarding := context.WithCancel(context.WithoutCancel(env.Context))
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(env.Context))
 	group.Go(func() error {
@@ -154,6 +167,10 @@ func (s *service) run(env *environment, doors []*door, hangup, exchange <-chan o
 	group.Go(func() error { return s.Certificates.Run(keeping) })
 	group.Go(func() error { return s.State.Run(keeping) })
 	group.Go(func() error {
+		s.runAdmin(keeping)
+		return nil
+	})
+	group.Go(func() error {
 		s.reloadAt(keeping, env, systemd, hangup)
 		return nil
 	})
@@ -169,12 +186,14 @@ func (s *service) run(env *environment, doors []*door, hangup, exchange <-chan o
 	return err
 }
 
-// reloadAt reloads at each hangup until ctx ends. A reload that waits for a disk that does not answer holds up the next
+// reloadAt reloads at each hangup, and whenever the API wishes, until ctx ends. A reload that waits for a disk that does not answer holds up the next
 // one, but not the end of the program.
 func (s *service) reloadAt(ctx context.Context, env *environment, systemd *supervisor, hangup <-chan os.Signal) {
 	for {
+		told := make(chan<- error, 1) // nobody reads it
 		select {
 		case <-hangup:
+		case told = <-s.reloads:
 		case <-ctx.Done():
 			return
 		}
@@ -182,7 +201,7 @@ func (s *service) reloadAt(ctx context.Context, env *environment, systemd *super
 		go func() { // ends with the disk, or with the program
 			defer close(done)
 			systemd.Reloading()
-			s.reload(env)
+			told <- s.reload(env)
 			systemd.Ready()
 		}()
 		select {

@@ -40,6 +40,10 @@ var settings = []setting{
 		number(func(c *Config) *int { return &c.Listen.PerAddress }, 0, 1_000_000)},
 	{"listen.max_connections", "concurrent connections in all; 0 = no limit", `20000`, false,
 		number(func(c *Config) *int { return &c.Listen.MaxConnections }, 0, 10_000_000)},
+	{"listen.admin", "address for health and API, such as \"127.0.0.1:8587\" or \"unix:/path\"; \"\" = none but the socket in data", `"127.0.0.1:8587"`, false,
+		text(func(c *Config) *string { return &c.Listen.Admin }, checkAdmin)},
+	{"listen.drain", "how long /readyz says no, at the end, before the doors close; for load balancers", `"0s"`, false,
+		duration(func(c *Config) *time.Duration { return &c.Listen.Drain }, 0, 10*time.Minute)},
 	{"listen.proxies", "load balancers that begin with a PROXY protocol header (v1 or v2), as addresses or prefixes", `[]`, false,
 		list(func(c *Config) *[]string { return &c.Listen.Proxies }, checkPrefix)},
 	{"listen.acme_http", "with tls.acme: where the authority's check of port 80 (HTTP-01) is answered while it runs; \"\" = nowhere", `":80"`, false,
@@ -103,7 +107,6 @@ var settings = []setting{
 
 // absent are keys that the design names and this version does not have: they say so instead of doing nothing.
 var absent = map[string]string{
-	"listen.admin": "this version has no admin listener; remove the key (smarthost queue shows the queue)",
 	"database.url": "this version keeps its queue in data only, PostgreSQL is not supported; remove the key",
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/seed-1397b510/smarthost/policy"
 	"github.com/seed-1397b510/smarthost/policy/limit"
 	"github.com/seed-1397b510/smarthost/server"
+	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
 // service is the running server: everyone who takes part in the mail's way, introduced to those they need.
@@ -43,11 +44,22 @@ type service struct {
 	Server       *server.Server
 	Sightings    *auth.Sightings
 	State        *state
+	Routes       *watchedRoutes
+	Refusals     *admin.Refusals
+	Health       *admin.Health
+	Admin        *admin.Server
+
+	Started               time.Time
+	DoorNames, AdminNames []string // for people
+	AdminDoors            []admin.Door
+	inForce               atomic.Pointer[Config] // Config, for those who ask while reload changes it
+	reloads               chan chan<- error      // wishes for a reload; its end is told
 }
 
 // newService opens what the config names. The caller closes the Spool.
 func newService(ctx context.Context, c *Config, log zerolog.Logger) (*service, error) {
-	s := &service{Config: c, Log: log}
+	s := &service{Config: c, Log: log, Started: time.Now(), reloads: make(chan chan<- error)}
+	s.inForce.Store(c)
 	store, err := sqlitespool.Open(ctx, sqlitespool.Config{Dir: queueFolder(c), History: c.Queue.History, Log: log})
 	if err != nil {
 		return nil, err
@@ -75,10 +87,13 @@ func (s *service) introduce() error {
 	s.Policy = &policy.Policy{Hostname: c.Hostname, Limits: s.Limits}
 	s.Router = new(currentRouter)
 	s.Deliverer = &deliver.Deliverer{Hostname: c.Hostname, RootCAs: roots, Log: s.Log}
+	s.Routes = &watchedRoutes{Deliverer: s.Deliverer, good: time.Now()}
+	s.Refusals = new(admin.Refusals)
+	s.Health = &admin.Health{Checks: s.healthChecks()}
 	s.Forwarder = &forward.Forwarder{
 		Spool:          s.Spool,
 		Router:         s.Router,
-		Deliverer:      s.Deliverer,
+		Deliverer:      s.Routes,
 		Hostname:       c.Hostname,
 		Workers:        c.Forward.Connections,
 		PerDestination: c.Forward.PerDestination,
@@ -98,12 +113,14 @@ func (s *service) introduce() error {
 		Proxies:        prefixes(c.Listen.Proxies),
 		RequireTLS:     honoursRequireTLS(c),
 		Memory:         new(server.Memory),
+		Refused:        s.noteRefusal,
 	}
 	s.State = &state{
 		File:     c.stateFile(),
 		Memories: map[string]memory{"limits": s.Limits, "clients": s.Server.Memory, devicesMemory: s.Sightings},
 		Log:      s.Log,
 	}
+	s.Admin = s.newAdmin()
 	return errors.Join(s.configure(c), s.State.Load())
 }
 
@@ -129,11 +146,13 @@ func (s *service) configure(c *Config) error {
 	return nil
 }
 
-// reload reads config, accounts and certificate again. Each of the three is taken whole or not at all.
-func (s *service) reload(env *environment) {
+// reload reads config, accounts and certificate again. Each of the three is taken whole or not at all. What is wrong is in the log;
+// the error tells it of config and accounts, too.
+func (s *service) reload(env *environment) error {
 	s.Certificates.Reload()
-	if err := s.Users.Reload(); err != nil {
-		s.Log.Error().Err(err).Msg("the accounts cannot be read; the old ones stay in force")
+	accounts := s.Users.Reload()
+	if accounts != nil {
+		s.Log.Error().Err(accounts).Msg("the accounts cannot be read; the old ones stay in force")
 	}
 	c, err := loadConfig(env, s.Config.File)
 	if err == nil {
@@ -141,14 +160,16 @@ func (s *service) reload(env *environment) {
 	}
 	if err != nil {
 		s.Log.Error().Err(err).Msg("the config is wrong; the old one stays in force")
-		return
+		return errors.Join(err, accounts)
 	}
 	if needsRestart(s.Config, c) {
 		s.Log.Warn().Msg("some changes of the config need a restart: hostname, data, listen, tls, queue, log, submission.max_message_size, forward.ca, forward.connections, forward.per_destination")
 	}
 	s.Config = c
+	s.inForce.Store(c)
 	s.warnOfExposed(env)
 	s.Log.Info().Str("config", c.File).Msg("reloaded")
+	return accounts
 }
 
 // needsRestart compares what reload does not change.

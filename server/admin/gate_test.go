@@ -1,0 +1,184 @@
+package admin
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestWhoMayAskForWhat(t *testing.T) {
+	h := newHouse()
+	body := map[string]string{
+		"POST /api/v1/queue":                `{"do":"retry","all":true}`,
+		"POST /api/v1/rules":                `{"account":"alice"}`,
+		"POST /api/v1/users/{user}/devices": `{"device":"laptop"}`,
+	}
+	for _, r := range routes {
+		a := asked{method: r.method, path: strings.NewReplacer("{user}", "alice", "{device}", "laptop", "{id}", "id1").Replace(r.path), body: body[r.method+" "+r.path]}
+		switch a.path {
+		case "/api/v1/trace":
+			a.path += "?of=x"
+		case "/api/v1/rules/id1":
+			a.path = "/api/v1/rules/1"
+		}
+		made := http.StatusOK
+		if r.method == "POST" && (strings.HasSuffix(r.path, "devices") || strings.HasSuffix(r.path, "rules")) {
+			made = http.StatusCreated
+		}
+		may := map[Scope]string{"": "reader queue users all", Read: "reader queue users all", Mail: "queue all", Users: "users all", All: "all"}[r.scope]
+		for _, token := range []string{"reader", "queue", "users", "all"} {
+			a.token, a.want = token, http.StatusForbidden
+			if strings.Contains(may, token) {
+				a.want = made
+			}
+			h.check(t, a)
+		}
+		for _, token := range []string{"", "wrong", "Reader", "reader "} {
+			a.token, a.want = token, http.StatusUnauthorized
+			if r.scope == "" || token == "reader " && r.scope == Read { // blanks around a token are none of it
+				a.want = made
+			}
+			if token == "reader " && r.scope != Read && r.scope != "" {
+				a.want = http.StatusForbidden
+			}
+			h.check(t, a)
+		}
+		a.token, a.trusted, a.want = "", true, made
+		h.check(t, a)
+	}
+	if log := h.log.String(); strings.Contains(log, "Bearer") || strings.Contains(log, `"wrong"`) || strings.Contains(log, "made-secret") {
+		t.Errorf("the log tells a secret:\n%s", log)
+	}
+}
+
+func TestTokensThatCannotBeRead(t *testing.T) {
+	h := newHouse()
+	w := h.ask(asked{method: "GET", path: "/api/v1/status", token: "broken"})
+	if w.Code != http.StatusServiceUnavailable || strings.Contains(w.Body.String(), "disk") || !strings.Contains(h.log.String(), "disk of broken") {
+		t.Errorf("%d %s\n%s", w.Code, w.Body, h.log)
+	}
+}
+
+// A page of a foreign site can make a browser send requests, and by DNS rebinding read the answers: it reaches nothing, by no door.
+func TestForeignPages(t *testing.T) {
+	h := newHouse()
+	reload := asked{method: "POST", path: "/api/v1/reload", token: "all"}
+	status := asked{method: "GET", path: "/api/v1/status", token: "all"}
+	live := asked{method: "GET", path: "/livez"}
+	for _, trusted := range []bool{false, true} {
+		for _, c := range []struct {
+			asked
+			host, origin, site string
+			want               int
+		}{
+			{reload, "", "", "", 200},
+			{reload, "127.0.0.1:8587", "", "", 200},
+			{reload, "[::1]:8587", "", "", 200},
+			{reload, "192.0.2.7", "", "", 200},
+			{reload, "MX.example.org.:8587", "", "", 200},
+			{reload, "evil.example", "", "", 421},
+			{reload, "localhost.evil.example:8587", "", "", 421},
+			{reload, "mx.example.org@evil.example", "", "", 421},
+			{status, "evil.example:8587", "", "", 421},
+			{live, "evil.example:8587", "", "", 421},
+			{live, "127.0.0.1.evil.example", "", "", 421},
+			{live, "a/b", "", "", 421},
+			{live, "evilmx.example.org", "", "", 421},
+			{live, "evil.example@localhost", "", "", 421},
+			{reload, "", "http://localhost:8587", "same-origin", 200},
+			{reload, "", "http://localhost:8587", "", 200},
+			{reload, "", "http://evil.example", "cross-site", 403},
+			{reload, "", "http://evil.example", "", 403},
+			{reload, "", "null", "", 403},
+			{reload, "", "", "cross-site", 403},
+			{reload, "", "http://localhost:9999", "same-site", 403},
+			{status, "", "http://evil.example", "cross-site", 403},
+			{status, "", "http://localhost:8587", "same-origin", 200},
+			{live, "", "http://evil.example", "", 403},
+		} {
+			a := c.asked
+			a.trusted, a.host, a.origin, a.site, a.want = trusted, c.host, c.origin, c.site, c.want
+			h.check(t, a)
+		}
+	}
+}
+
+func TestRequestsThatAreWrong(t *testing.T) {
+	h := newHouse()
+	for _, c := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"GET", "/", "", 404},
+		{"GET", "/api/v1/nothing", "", 404},
+		{"GET", "/api/v1/../../etc/passwd", "", 404},
+		{"PUT", "/api/v1/status", "", 405},
+		{"DELETE", "/api/v1/queue", "", 405},
+		{"GET", "/api/v1/reload", "", 405},
+		{"GET", "/api/v1/queue?acount=alice", "", 400},
+		{"GET", "/api/v1/queue?account=a&account=b", "", 400},
+		{"GET", "/api/v1/queue?limit=0", "", 400},
+		{"GET", "/api/v1/queue?limit=1001", "", 400},
+		{"GET", "/api/v1/queue?state=lost", "", 400},
+		{"GET", "/api/v1/queue?older_than=2", "", 400},
+		{"GET", "/api/v1/queue?%zz", "", 400},
+		{"GET", "/api/v1/queue?account=broken", "", 500},
+		{"GET", "/api/v1/queue/id2", "", 404},
+		{"GET", "/api/v1/queue/id1?x=y", "", 400},
+		{"GET", "/api/v1/trace", "", 400},
+		{"GET", "/api/v1/refusals?before=-1", "", 400},
+		{"GET", "/api/v1/refusals?limit=x", "", 400},
+		{"POST", "/api/v1/queue", "", 400},
+		{"POST", "/api/v1/queue", "[]", 400},
+		{"POST", "/api/v1/queue", `{"do":"retry"}`, 400},
+		{"POST", "/api/v1/queue", `{"do":"retry","all":true,"filter":{"account":"a"}}`, 400},
+		{"POST", "/api/v1/queue", `{"do":"explode","all":true}`, 400},
+		{"POST", "/api/v1/queue", `{"do":"retry","all":true,"relay":"smtp://x"}`, 400},
+		{"POST", "/api/v1/queue", `{"do":"retry","filter":{"state":"lost"}}`, 400},
+		{"POST", "/api/v1/queue", `{"do":"retry","filter":{"older_than":"-2h"}}`, 400},
+		{"POST", "/api/v1/queue", `{"do":"retry","all":true}{}`, 400},
+		{"POST", "/api/v1/queue", `{"do":"retry","all":true,"al":1}`, 400},
+		{"POST", "/api/v1/queue", `{"do":"retry","filter":{"account":"` + strings.Repeat("a", maxBody) + `"}}`, 413},
+		{"POST", "/api/v1/rules", `{}`, 400},
+		{"POST", "/api/v1/rules", `{"id":1,"account":"a"}`, 400},
+		{"DELETE", "/api/v1/rules/x", "", 400},
+		{"DELETE", "/api/v1/users/nobody/devices/laptop", "", 404},
+	} {
+		got := h.check(t, asked{trusted: true, method: c.method, path: c.path, body: c.body, want: c.want})
+		if strings.Contains(got, relayPassword) {
+			t.Errorf("%s %s tells the cause of a fault: %s", c.method, c.path, got)
+		}
+	}
+	if len(h.orders) > 0 {
+		t.Errorf("orders were carried out: %v", h.orders)
+	}
+	if allow := h.ask(asked{method: "PUT", path: "/api/v1/queue"}).Header().Get("Allow"); allow != "GET, HEAD, POST" {
+		t.Errorf("Allow: %s", allow)
+	}
+}
+
+// Every change is a line: who, what, to what, and what came of it.
+func TestChangesAreLogged(t *testing.T) {
+	h := newHouse()
+	h.check(t, asked{method: "DELETE", path: "/api/v1/users/alice/devices/laptop", token: "users", want: 200})
+	h.check(t, asked{method: "DELETE", path: "/api/v1/users/nobody/devices/x", token: "users", want: 404})
+	h.check(t, asked{method: "POST", path: "/api/v1/queue", token: "queue", want: 200,
+		body: `{"do":"reroute","filter":{"sender":"a@b\n\u202e"},"relay":"smtp://u:` + relayPassword + `@relay.example"}`})
+	h.check(t, asked{method: "GET", path: "/api/v1/queue", token: "queue", want: 200})
+	log := h.log.String()
+	for _, want := range []string{
+		`"who":"token of users","what":"DELETE /api/v1/users/{user}/devices/{device}","to":"alice/laptop","status":200`,
+		`"to":"nobody/x","status":404,"cause":"there is no nobody"`,
+		`"who":"token of queue","what":"POST /api/v1/queue","to":"reroute {\"sender\":\"a@b\\n?\"}: 3 changed, 0 being tried, 0 left alone","status":200`,
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log lacks %s", want)
+		}
+	}
+	if strings.Count(log, `"message":"change"`) != 3 || strings.Contains(log, relayPassword) {
+		t.Errorf("the log is\n%s", log)
+	}
+	if len(h.orders) != 1 || string(h.orders[0].Relay) != "smtp://u:"+relayPassword+"@relay.example" {
+		t.Errorf("orders %v", h.orders)
+	}
+}

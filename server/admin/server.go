@@ -1,0 +1,108 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Limits of what a caller can take up.
+const (
+	maxHeader  = 16 << 10         // octets of a request's header
+	maxBody    = 64 << 10         // octets of a request's body
+	maxCallers = 128              // connections at a time, of each door
+	headerTime = 5 * time.Second  // for the header to come
+	readTime   = 10 * time.Second // for the whole request
+	answerTime = 30 * time.Second // for the answer; one that comes in pieces has it for each
+	idleTime   = time.Minute      // of a connection between requests
+	closeTime  = 3 * time.Second  // for requests under way, at the end
+)
+
+// A Door is a listener.
+type Door struct {
+	net.Listener
+	Trusted bool // whoever can open it may do everything, and needs no token
+}
+
+// A Server answers operators, probes and pages. Its fields must not change once Run was called.
+type Server struct {
+	Hostname string // a name that requests may be for, besides localhost and addresses; required
+	// Token tells whose token this is; ErrToken if nobody's. Required.
+	Token  func(secret string) (Caller, error)
+	Health *Health // required
+	// Status tells how things are. Required.
+	Status   func(context.Context) (Status, error)
+	Queue    Queue     // required
+	Accounts Accounts  // required
+	Refusals *Refusals // required
+	// Reload reads config, accounts and certificate again, and returns when they are in force or refused. Required.
+	Reload func(context.Context) error
+	Log    zerolog.Logger
+}
+
+// Run answers at the doors until ctx ends, and closes them. Requests under way have a moment to end. It returns nil when no goroutine is
+// left; an error if a field is missing or a listener breaks.
+func (s *Server) Run(ctx context.Context, doors []Door) error {
+	if err := s.check(); err != nil {
+		for _, d := range doors {
+			d.Close()
+		}
+		return err
+	}
+	ctx, broken := context.WithCancelCause(ctx)
+	defer broken(nil)
+	// Requests end with the server, but only after their moment.
+	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	var wg sync.WaitGroup
+	handlers := map[bool]http.Handler{true: s.handler(true), false: s.handler(false)}
+	for _, d := range doors {
+		h := &http.Server{
+			Handler:           handlers[d.Trusted],
+			ReadHeaderTimeout: headerTime,
+			ReadTimeout:       readTime,
+			WriteTimeout:      answerTime,
+			IdleTimeout:       idleTime,
+			MaxHeaderBytes:    maxHeader,
+			BaseContext:       func(net.Listener) context.Context { return requests },
+			ConnContext:       withPeer,
+			ErrorLog:          stdlog.New(io.Discard, "", 0), // of clients that went away
+		}
+		wg.Go(func() {
+			if err := h.Serve(limit(d.Listener, maxCallers)); !errors.Is(err, http.ErrServerClosed) {
+				broken(fmt.Errorf("serve %s: %w", d.Addr(), err))
+			}
+		})
+		wg.Go(func() {
+			<-ctx.Done()
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+			defer cancel()
+			if err := h.Shutdown(end); err != nil {
+				cut()
+				h.Close()
+			}
+		})
+	}
+	<-ctx.Done()
+	wg.Wait()
+	s.Health.wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+func (s *Server) check() error {
+	if s.Hostname == "" || s.Token == nil || s.Health == nil || s.Status == nil || s.Queue == nil || s.Accounts == nil || s.Refusals == nil || s.Reload == nil {
+		return errors.New("admin: Hostname, Token, Health, Status, Queue, Accounts, Refusals and Reload are required")
+	}
+	return nil
+}
