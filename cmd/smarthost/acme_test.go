@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"io/fs"
 	"net"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 const acmeTestLife = 90 * 24 * time.Hour
@@ -116,6 +119,33 @@ func TestRenewalTime(t *testing.T) {
 		ahead := leaf.NotAfter.Sub(renewAt(&leaf)) / (24 * time.Hour)
 		if ahead > want || ahead < want*9/10-1 {
 			t.Errorf("of %d days: renewed %d days ahead, want %d or a little later", life, ahead, want)
+		}
+	}
+}
+
+// The alarms of a renewal that does not come: a certificate of a short life is not in danger all the time.
+func TestACMEExpiryAlarm(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for _, test := range []struct {
+		life, left time.Duration
+		want       string
+	}{
+		{90 * day, 25 * day, ""},
+		{90 * day, 20 * day, `"level":"warn"`},
+		{47 * day, 14 * day, ""},
+		{47 * day, 10 * day, `"level":"warn"`},
+		{6 * day, 2 * day, ""},
+		{6 * day, day, `"level":"warn"`},
+		{6 * day, -time.Minute, `"level":"error"`},
+	} {
+		log := newLogLines()
+		c := &certificates{ACME: &acmeIssuer{}, Log: zerolog.New(log)}
+		now := time.Now()
+		c.warnOfExpiry(&x509.Certificate{NotBefore: now.Add(test.left - test.life), NotAfter: now.Add(test.left)})
+		got := log.String()
+		if !strings.Contains(got, test.want) || (test.want == "") != (got == "") || got != "" && !strings.Contains(got, "the ACME authority has given no new one yet") {
+			t.Errorf("%s left of %s: %q, want %s", test.left, test.life, got, test.want)
 		}
 	}
 }

@@ -25,10 +25,11 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// TestMain tells Pebble, which asks the environment alone, to check at once and to check each name anew.
+// TestMain tells Pebble, which asks the environment alone, to check at once, to check each name anew, and to refuse no request by chance.
 func TestMain(m *testing.M) {
 	os.Setenv("PEBBLE_VA_NOSLEEP", "1")
 	os.Setenv("PEBBLE_AUTHZREUSE", "0")
+	os.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
 	m.Run()
 }
 

@@ -105,6 +105,9 @@ func TestACMENoHammering(t *testing.T) {
 	authority := newAuthority(t, acmeTestLife)
 	c, log := authority.issuer(t.TempDir(), "mx.example.org")
 	c.ACME.attempt(t.Context())
+	if strings.Contains(log.String(), `"level":"error"`) {
+		t.Errorf("an alarm:\n%s", log)
+	}
 	if err := os.Remove(c.ACME.certFile()); err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
@@ -112,7 +115,7 @@ func TestACMENoHammering(t *testing.T) {
 		t.Errorf("it is asked again in %s", left)
 	}
 	c.Reload()
-	if c.TLS() == nil {
-		t.Error("the one in force was thrown away")
+	if c.TLS() == nil || !strings.Contains(log.String(), "certificate.pem is missing") {
+		t.Errorf("the one in force was thrown away, or nothing said:\n%s", log)
 	}
 }

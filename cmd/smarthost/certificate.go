@@ -57,8 +57,7 @@ func (c *certificates) load() error {
 	stamp := c.look()
 	if c.ACME != nil && c.ACME.leaf() == nil {
 		c.stamp = stamp
-		c.awaited()
-		return nil
+		return c.awaited()
 	}
 	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 	if err != nil {
@@ -72,15 +71,16 @@ func (c *certificates) load() error {
 
 // awaited says that there is none from the ACME authority yet. One of the private CA does not stand in for it: clients that
 // check would refuse it, and some of those send their mail back. STARTTLS is answered 421 instead, after which they keep it.
-func (c *certificates) awaited() {
+func (c *certificates) awaited() error {
 	if c.TLS() != nil {
-		return // the one in force goes on
+		return fmt.Errorf("%s is missing, damaged, or not of %s (the ACME authority will be asked for another)", c.CertFile, c.ACME.Hostname)
 	}
 	event := c.Log.Warn().Str("name", c.ACME.Hostname).Str("authority", c.ACME.Directory)
 	if _, err := os.Stat(c.CertFile); err == nil {
 		event = event.Str("unfit", c.CertFile) // damaged, or of another name
 	}
 	event.Msg("there is no certificate yet: until the ACME authority has given one, clients are told to try again later (421)")
+	return nil
 }
 
 // Run looks at the files until ctx ends, and loads them when they have changed.
@@ -164,7 +164,7 @@ func (c *certificates) look() string {
 
 func (c *certificates) warnOfExpiry(leaf *x509.Certificate) {
 	left := time.Until(leaf.NotAfter)
-	early, do := time.Duration(certificateWarn), "put a new one in place"
+	early, do := certificateWarn, "put a new one in place"
 	if c.ACME != nil { // a short life is no alarm while it is renewed in time
 		early, do = renewalWindow(leaf)*7/10, "the ACME authority has given no new one yet, see there"
 	}
