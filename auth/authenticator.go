@@ -16,6 +16,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/text/secure/precis"
@@ -43,9 +44,10 @@ type Authenticator struct {
 	Store         Store      // required
 	Sightings     *Sightings // where logins that were of use are noted; nil: nowhere
 	Log           zerolog.Logger
-	Deadline      time.Duration // for the store's answer, and again for the place of a bcrypt run; 0 is 10 s
-	Verifications int           // bcrypt runs at the same time; 0 is GOMAXPROCS
-	Waiting       int           // logins that may wait for their run; 0 is 1024
+	Deadline      time.Duration         // for the store's answer, and again for the place of a bcrypt run; 0 is 10 s
+	Verifications int                   // bcrypt runs at the same time; 0 is GOMAXPROCS
+	Waiting       int                   // logins that may wait for their run; 0 is 1024
+	Metrics       prometheus.Registerer // where logins are counted; nil: nowhere
 
 	once     sync.Once
 	running  chan struct{} // holds Verifications tokens
@@ -55,6 +57,7 @@ type Authenticator struct {
 	verified *lru.Cache[[sha256.Size]byte, time.Time]
 	throttle throttle
 	dummies  dummies
+	metrics  *metrics
 }
 
 func (a *Authenticator) prepare() {
@@ -71,6 +74,7 @@ func (a *Authenticator) prepare() {
 	rand.Read(a.key[:])
 	a.verified = newCache[[sha256.Size]byte, time.Time](standardVerified)
 	a.throttle.prepare()
+	a.metrics = newMetrics(a.Metrics)
 }
 
 func newCache[K comparable, V any](size int) *lru.Cache[K, V] {
@@ -82,7 +86,10 @@ func newCache[K comparable, V any](size int) *lru.Cache[K, V] {
 }
 
 // Mechanisms are those that Begin knows. LOGIN is for clients that know nothing else.
-func (a *Authenticator) Mechanisms() []string { return []string{sasl.Plain, sasl.Login} }
+func (a *Authenticator) Mechanisms() []string {
+	a.once.Do(a.prepare)
+	return []string{sasl.Plain, sasl.Login}
+}
 
 // Begin starts one exchange. What Next returns as error is the reply: 535 5.7.8 for credentials that are wrong, whichever part
 // of them, or for right ones that have expired or are not allowed from there, which the words say; 454 4.7.0 if that could not be found out;
@@ -90,21 +97,27 @@ func (a *Authenticator) Mechanisms() []string { return []string{sasl.Plain, sasl
 // ctx ends the exchange and whatever it waits for. The error of Begin is 504 5.5.4, the mechanism is not known.
 func (a *Authenticator) Begin(ctx context.Context, mechanism string, peer Peer, ok func(Login)) (sasl.Server, error) {
 	a.once.Do(a.prepare)
+	mechanism = strings.ToUpper(mechanism)
 	try := func(authzid, user string, password []byte) error {
+		begin := time.Now()
 		ctx, cancel := context.WithTimeout(ctx, verifyWithin)
 		defer cancel()
 		l, err := a.verify(ctx, peer, authzid, user, password)
+		how := resultOf(err)
+		if err == nil {
+			if why := l.lapsed(peer.Addr); why != "" {
+				how, err = resultLapsed, errLapsed(why)
+			}
+		}
+		a.metrics.decided(mechanism, how, time.Since(begin))
 		if err != nil {
 			return err
-		}
-		if why := l.lapsed(peer.Addr); why != "" {
-			return errLapsed(why)
 		}
 		a.Sightings.note(*l, peer)
 		ok(*l)
 		return nil
 	}
-	switch strings.ToUpper(mechanism) {
+	switch mechanism {
 	case sasl.Plain:
 		return &plain{try: try}, nil
 	case sasl.Login:
@@ -224,6 +237,7 @@ func (a *Authenticator) logins(ctx context.Context, name string) ([]Login, error
 		return logins, err
 	})
 	if err != nil {
+		a.metrics.storeFailed.Inc()
 		a.Log.Error().Err(err).Msg("the accounts cannot be read; clients are told to try again")
 		return nil, errUnavailable("The accounts cannot be read at the moment; keep the message and try again")
 	}

@@ -24,6 +24,7 @@ func (a *Authenticator) Still(ctx context.Context, l Login, peer Peer) (now Logi
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {
+			a.metrics.storeFailed.Inc()
 			a.Log.Warn().Err(err).Str("session", peer.Session).Msg("the accounts cannot be read; a session that has logged in goes on")
 		}
 		return l, l.lapsed(peer.Addr)

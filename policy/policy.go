@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/emersion/go-smtp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-1397b510/smarthost/auth"
 	"github.com/seed-1397b510/smarthost/policy/limit"
@@ -19,11 +21,14 @@ const standardReceived = 100
 // Policy answers for all sessions. Its fields must not change once it is used; its methods may be called at the same time.
 type Policy struct {
 	Hostname      string
-	Limits        *limit.Limits // nil limits nothing
-	MaxReceived   int           // Received fields that make a loop; 0 is 100
-	AllowLiterals bool          // take recipients at address literals and at single-label domains
+	Limits        *limit.Limits         // nil limits nothing
+	MaxReceived   int                   // Received fields that make a loop; 0 is 100
+	AllowLiterals bool                  // take recipients at address literals and at single-label domains
+	Metrics       prometheus.Registerer // where reached limits are counted; nil: nowhere
 
 	settings atomic.Pointer[Settings]
+	once     sync.Once
+	metrics  metrics
 }
 
 // Settings can change while the policy is used.
@@ -32,7 +37,10 @@ type Settings struct {
 }
 
 // Configure puts settings in force for transactions that begin from now on.
-func (p *Policy) Configure(s Settings) { p.settings.Store(&s) }
+func (p *Policy) Configure(s Settings) {
+	p.settings.Store(&s)
+	p.count()
+}
 
 func (p *Policy) current() Settings {
 	if s := p.settings.Load(); s != nil {
@@ -85,7 +93,7 @@ func (t *Transaction) check(k limit.Kind, n int64) error {
 	if t.policy.Limits == nil {
 		return nil
 	}
-	return t.named(t.policy.Limits.Check(t.counted(), t.account.Class, k, n))
+	return t.stopped(k, t.policy.Limits.Check(t.counted(), t.account.Class, k, n))
 }
 
 func (t *Transaction) take(k limit.Kind, n int64) error {
@@ -93,10 +101,11 @@ func (t *Transaction) take(k limit.Kind, n int64) error {
 		return nil
 	}
 	taken, err := t.policy.Limits.Take(t.counted(), t.account.Class, k, n)
-	if err == nil {
-		t.taken = append(t.taken, taken)
+	if err != nil {
+		return t.stopped(k, err)
 	}
-	return t.named(err)
+	t.taken = append(t.taken, taken)
+	return nil
 }
 
 // counted is in whose name the limits count: the account's, or the device's if it has limits of its own. No account has a name with a blank.
@@ -107,8 +116,11 @@ func (t *Transaction) counted() string {
 	return t.account.Name
 }
 
-// named puts the device in front of the refusal of a limit that is its own.
-func (t *Transaction) named(err error) error {
+// stopped counts the refusal of a limit, and puts the device in front of one that is its own. nil is none.
+func (t *Transaction) stopped(k limit.Kind, err error) error {
+	if err != nil {
+		t.policy.count().limited[k].Inc()
+	}
 	if refusal, ok := errors.AsType[*smtp.SMTPError](err); ok && t.account.OwnLimits {
 		refusal.Message = "device " + quoted(t.account.Device) + ": " + refusal.Message
 	}
