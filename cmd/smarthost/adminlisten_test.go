@@ -93,8 +93,15 @@ func TestAdminAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if doors, _, err := open(true, taken.Addr().String(), passed); err != nil || len(doors) != 2 || doors[0].Listener != passed || doors[0].Trusted {
+	doors, _, err := open(true, taken.Addr().String(), passed)
+	if err != nil || len(doors) != 2 || doors[0].Listener != passed || doors[0].Trusted {
 		t.Errorf("%v %v", doors, err)
+	}
+	if keep := (&service{AdminDoors: doors, AdminPassed: []net.Listener{passed}}).adminToKeep(); len(keep) != 1 || keep[0] != passed {
+		t.Errorf("the next program gets %v", keep)
+	}
+	if doors, _, _ = open(true, "unix:"+path); len((&service{AdminDoors: doors}).adminToKeep()) != 0 {
+		t.Error("the next program gets a socket that it makes itself")
 	}
 	for address, right := range map[string]bool{"": true, ":8587": true, "[::1]:8587": true, "unix:/run/s": true, "unix:s": false, "8587": false, "unix:": false} {
 		if err := checkAdmin(address); (err == nil) != right {

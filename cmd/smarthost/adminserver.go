@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +50,18 @@ func (s *service) runAdmin(ctx context.Context) {
 	if path, ok := strings.CutPrefix(c.Listen.Admin, "unix:"); ok {
 		os.Remove(path)
 	}
+}
+
+// adminToKeep are the operators' listeners that the next program cannot open by itself while this one has them, or was not asked to.
+// Sockets in folders are made anew.
+func (s *service) adminToKeep() (list []net.Listener) {
+	for _, d := range s.AdminDoors {
+		_, made := d.Listener.(*net.UnixListener)
+		if !d.Trusted && (!made || slices.Contains(s.AdminPassed, d.Listener)) {
+			list = append(list, d.Listener)
+		}
+	}
+	return list
 }
 
 // reloadNow reloads as SIGHUP does, and waits for the end of it.

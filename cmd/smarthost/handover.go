@@ -69,27 +69,43 @@ func (s *service) prepare(ctx context.Context, doors []*door) (*handOver, error)
 		return nil, fmt.Errorf("%s config check: %w: %s", program, err, strings.TrimSpace(string(said)))
 	}
 	next := &handOver{program: program}
-	for _, d := range doors {
-		socket, err := keepSocket(d)
+	keep := func(name string, l net.Listener) error {
+		socket, err := keepSocket(name, l)
 		if err != nil {
-			return nil, errors.Join(err, next.close())
+			return errors.Join(err, next.close())
 		}
 		next.sockets = append(next.sockets, socket)
+		return nil
+	}
+	for _, d := range doors {
+		if err := keep(d.socketName(), d.Listener); err != nil {
+			return nil, err
+		}
+	}
+	for _, l := range s.adminToKeep() {
+		if err := keep("admin", l); err != nil {
+			return nil, err
+		}
 	}
 	return next, nil
 }
 
-// keepSocket is another descriptor of a door's socket, so that it goes on listening when the door is closed.
-func keepSocket(d *door) (passedSocket, error) {
-	s := passedSocket{name: "submission"}
+// socketName is the name that the door's socket is passed by.
+func (d *door) socketName() string {
 	if d.Implicit {
-		s.name = "submissions"
+		return "submissions"
 	}
-	l, ok := d.Listener.(*net.TCPListener)
+	return "submission"
+}
+
+// keepSocket is another descriptor of a listener's socket, so that it goes on listening when the listener is closed.
+func keepSocket(name string, l net.Listener) (passedSocket, error) {
+	s := passedSocket{name: name}
+	socket, ok := l.(syscall.Conn)
 	if !ok {
-		return s, fmt.Errorf("%s is no TCP listener", d.Addr())
+		return s, fmt.Errorf("%s is no listener of a socket", l.Addr())
 	}
-	raw, err := l.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return s, err
 	}

@@ -52,7 +52,7 @@ func TestKeptSocketsGoOnListening(t *testing.T) {
 	}
 	handed := fmt.Sprint(os.Getpid())
 	for _, d := range doors {
-		s, err := keepSocket(d)
+		s, err := keepSocket(d.socketName(), d.Listener)
 		if err != nil {
 			t.Fatal(err)
 		}

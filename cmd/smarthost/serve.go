@@ -105,7 +105,8 @@ func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
 	if first.Doors, err = openDoors(c, passed); err != nil {
 		return err
 	}
-	if s.AdminDoors, err = openAdmin(c, passed["admin"], log); err != nil {
+	s.AdminPassed = passed["admin"]
+	if s.AdminDoors, err = openAdmin(c, s.AdminPassed, log); err != nil {
 		return errors.Join(err, closeDoors(first.Doors))
 	}
 	s.DoorNames = doorNames(first.Doors)

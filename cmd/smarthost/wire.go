@@ -52,6 +52,7 @@ type service struct {
 	Started               time.Time
 	DoorNames, AdminNames []string // for people
 	AdminDoors            []admin.Door
+	AdminPassed           []net.Listener         // of them, those that were open before this program began
 	inForce               atomic.Pointer[Config] // Config, for those who ask while reload changes it
 	reloads               chan chan<- error      // wishes for a reload; its end is told
 }

@@ -51,6 +51,15 @@ func TestWhoMayAskForWhat(t *testing.T) {
 	}
 }
 
+func TestMetricsAreOpen(t *testing.T) {
+	h := newHouse()
+	if got := h.check(t, asked{method: "GET", path: "/metrics", want: 200}); got != "counted 1\n" {
+		t.Error(got)
+	}
+	h.Metrics = nil
+	h.check(t, asked{method: "GET", path: "/metrics", want: 404})
+}
+
 func TestTokensThatCannotBeRead(t *testing.T) {
 	h := newHouse()
 	w := h.ask(asked{method: "GET", path: "/api/v1/status", token: "broken"})

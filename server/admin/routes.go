@@ -28,6 +28,7 @@ type request struct {
 var routes = []route{
 	{"GET", "/livez", "", (*Server).live},
 	{"GET", "/readyz", "", (*Server).ready},
+	{"GET", "/metrics", "", (*Server).metrics},
 	{"GET", "/api/v1/openapi.json", Read, (*Server).describe},
 	{"GET", "/api/v1/status", Read, (*Server).status},
 	{"GET", "/api/v1/queue", Read, (*Server).listQueue},
@@ -128,6 +129,14 @@ type mute struct {
 func (m *mute) Header() http.Header         { return m.header }
 func (m *mute) WriteHeader(status int)      { m.status = status }
 func (m *mute) Write(p []byte) (int, error) { return len(p), nil }
+
+func (s *Server) metrics(w http.ResponseWriter, r *request) error {
+	if s.Metrics == nil {
+		return &Fault{http.StatusNotFound, "this server has no metrics", "look at /api/v1/status"}
+	}
+	s.Metrics.ServeHTTP(w, r.Request)
+	return nil
+}
 
 func (s *Server) describe(w http.ResponseWriter, _ *request) error {
 	w.Header().Set("Content-Type", "application/json")

@@ -40,9 +40,10 @@ type Server struct {
 	Health *Health // required
 	// Status tells how things are. Required.
 	Status   func(context.Context) (Status, error)
-	Queue    Queue     // required
-	Accounts Accounts  // required
-	Refusals *Refusals // required
+	Queue    Queue        // required
+	Accounts Accounts     // required
+	Refusals *Refusals    // required
+	Metrics  http.Handler // answers /metrics, to anybody; nil: there are none
 	// Reload reads config, accounts and certificate again, and returns when they are in force or refused. Required.
 	Reload func(context.Context) error
 	Log    zerolog.Logger
