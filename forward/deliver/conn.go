@@ -26,6 +26,7 @@ type conn struct {
 	addr     netip.Addr // the hop's address; zero if it was dialled by name
 	label    string     // "host [address]:port"
 	timeouts Timeouts
+	metrics  *metrics
 
 	ext       map[string]string // what EHLO offered: keyword in upper case → parameters
 	tls       bool

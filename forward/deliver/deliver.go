@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/seed-1397b510/smarthost/forward/route"
@@ -25,9 +26,11 @@ type Deliverer struct {
 	Timeouts Timeouts
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error) // one address; nil = net.Dialer
 	MaxIdle  int                                                                  // connections kept open for the next message while Run runs; 0 = 64, negative = none
+	Metrics  prometheus.Registerer                                                // where conversations are counted; nil: nowhere
 	Log      zerolog.Logger
 
 	once     sync.Once
+	metrics  *metrics
 	sessions tls.ClientSessionCache
 	buffers  sync.Pool // *buffers
 	families families
@@ -98,6 +101,9 @@ func (d *Deliverer) Deliver(ctx context.Context, hop route.Hop, m Message) ([]Re
 		if err != nil {
 			if ctx.Err() != nil {
 				err = context.Cause(ctx)
+				d.metrics.tried(endBroken, nil)
+			} else {
+				d.metrics.tried(endUnreachable, nil)
 			}
 			return nil, err
 		}
@@ -107,8 +113,10 @@ func (d *Deliverer) Deliver(ctx context.Context, hop route.Hop, m Message) ([]Re
 			// The hop has closed a kept connection, which says nothing about the hop.
 			fresh = true
 		case err != nil:
+			d.metrics.tried(endBroken, c)
 			return t.settled(), err
 		default:
+			d.metrics.tried(endOf(t.results), c)
 			return t.results, nil
 		}
 	}
@@ -120,6 +128,7 @@ func (d *Deliverer) prepare() error {
 		return errHostname
 	}
 	d.once.Do(func() {
+		d.metrics = newMetrics(d.Metrics)
 		d.sessions = tls.NewLRUClientSessionCache(sessionCache)
 		d.buffers.New = func() any { return &buffers{in: make([]byte, blockSize), out: make([]byte, 0, blockSize)} }
 	})
@@ -198,6 +207,7 @@ func (d *Deliverer) open(ctx context.Context, hop route.Hop, addrs []netip.Addr,
 	// RFC 7435: TLS was only hoped for. Whoever breaks it has the mail in clear, as if the hop did not know TLS.
 	d.Log.Warn().Str("hop", label(hop, addr)).Str("cause", err.Error()).Msg("TLS failed, going on without")
 	d.clear.add(at)
+	d.metrics.fallback.Inc()
 	if addr.IsValid() {
 		addrs = []netip.Addr{addr}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ func (d *Deliverer) dial(ctx context.Context, hop route.Hop, addrs []netip.Addr)
 	}
 	order := d.families.order(addrs)
 	order = order[:min(len(order), maxDials)]
+	begin := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan attempt, len(order))
 	var wg sync.WaitGroup
@@ -76,7 +78,9 @@ func (d *Deliverer) dial(ctx context.Context, hop route.Hop, addrs []netip.Addr)
 	if won == nil {
 		return nil, netip.Addr{}, failure
 	}
+	d.metrics.done(stepConnect, begin)
 	if lost := d.families.learn(order[:next], won.addr); lost != "" {
+		d.metrics.deadened.WithLabelValues(strings.ToLower(lost)).Inc()
 		d.Log.Info().Str("hop", label(hop, won.addr)).Str("family", lost).Msg("address family does not answer, goes second for a while")
 	}
 	return won.nc, won.addr, nil

@@ -25,7 +25,7 @@ func TestDeadFamilyLosesItsHeadStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var dialled []string
-		d := &Deliverer{Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+		d := &Deliverer{Hostname: "us.example", Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
 			mu.Lock()
 			dialled = append(dialled, address)
 			mu.Unlock()
@@ -36,6 +36,9 @@ func TestDeadFamilyLosesItsHeadStart(t *testing.T) {
 			c, _ := net.Pipe()
 			return c, nil
 		}}
+		if err := d.prepare(); err != nil {
+			t.Fatal(err)
+		}
 		hop := mx
 		hop.Addrs = addrs("192.0.2.1", "2001:db8::1")
 		race := func() time.Duration {

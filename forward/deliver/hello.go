@@ -39,7 +39,7 @@ type newcomer struct {
 
 // greet does all that comes before the first message: greeting, EHLO, STARTTLS, EHLO, AUTH. On error it closes nc.
 func (d *Deliverer) greet(ctx context.Context, nc net.Conn, n newcomer) (_ *conn, err error) {
-	c := &conn{nc: nc, hop: n.hop, addr: n.addr, label: label(n.hop, n.addr), timeouts: d.Timeouts.withDefaults(), opened: time.Now()}
+	c := &conn{nc: nc, hop: n.hop, addr: n.addr, label: label(n.hop, n.addr), timeouts: d.Timeouts.withDefaults(), metrics: d.metrics, opened: time.Now()}
 	stop := c.watch(ctx)
 	defer func() {
 		if !stop() && err == nil {
@@ -55,6 +55,7 @@ func (d *Deliverer) greet(ctx context.Context, nc net.Conn, n newcomer) (_ *conn
 		}
 	}
 	c.br = bufio.NewReader(c.nc)
+	begin := time.Now()
 	r, err := c.read(c.timeouts.Greeting)
 	if err != nil {
 		return nil, c.lost("greeting", err)
@@ -67,6 +68,7 @@ func (d *Deliverer) greet(ctx context.Context, nc net.Conn, n newcomer) (_ *conn
 	if err := c.hello(d.Hostname); err != nil {
 		return nil, err
 	}
+	c.metrics.done(stepGreeting, begin)
 	if err := d.startTLS(ctx, c, n.clear); err != nil {
 		return nil, err
 	}
@@ -160,6 +162,7 @@ func (c *conn) handshake(ctx context.Context, config *tls.Config) error {
 		return nil
 	}
 	t := tls.Client(c.nc, config)
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, c.timeouts.TLS)
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
@@ -167,6 +170,7 @@ func (c *conn) handshake(ctx context.Context, config *tls.Config) error {
 		return errTLS{temporary(codeTLS, "%s: TLS: %s", c.label, tlsCause(err))}
 	}
 	c.secure(t)
+	c.metrics.done(stepTLS, begin)
 	return nil
 }
 

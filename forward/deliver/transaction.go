@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/emersion/go-smtp"
 )
@@ -144,6 +145,7 @@ type transaction struct {
 	buf      []byte         // the commands
 	ends     []int          // where each ends in buf
 	wrote    sync.WaitGroup
+	begun    time.Time
 }
 
 // refusedAsTooMany returns the recipients that have to wait. Those that were one too many after others
@@ -159,6 +161,7 @@ func (x *transaction) refusedAsTooMany() []int {
 // as *smtp.SMTPError it is meant for all that is pending.
 func (x *transaction) run(ctx context.Context) error {
 	c := x.c
+	x.begun = time.Now()
 	c.messages++
 	x.commands()
 	pipelining := c.offers("PIPELINING")
@@ -314,6 +317,8 @@ func (x *transaction) data(ctx context.Context, pipelining, begun bool) error {
 		}
 		return nil
 	}
+	c.metrics.done(stepEnvelope, x.begun)
+	begin := time.Now()
 	defer c.dot(false)
 	if err := x.content(ctx); err != nil {
 		c.over = true
@@ -328,6 +333,7 @@ func (x *transaction) data(ctx context.Context, pipelining, begun bool) error {
 		}
 		return e
 	}
+	c.metrics.done(stepData, begin)
 	x.settle(c, x.accepted, c.verdict("final dot", r))
 	if c.over {
 		e := c.verdict("final dot", r)
