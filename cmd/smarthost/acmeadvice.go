@@ -27,7 +27,10 @@ func (a *acmeIssuer) advice(err error) string {
 		return a.adviceFor(problem)
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return "if the authority is a private one, name its root certificate in tls.acme_ca"
+		return "if the authority is a private one, name its root certificate in tls.acme_ca; else give this system the usual ones (package ca-certificates)"
+	}
+	if bad, ok := errors.AsType[x509.CertificateInvalidError](err); ok && bad.Reason == x509.Expired {
+		return "see that this machine's clock is right"
 	}
 	if errors.Is(err, errTooEarly) {
 		return "nothing; it is asked again by itself (removing " + a.recordFile() + " while the server is down lets the next start ask at once)"

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -81,6 +84,9 @@ func TestACMEAdvice(t *testing.T) {
 				t.Errorf("%s (%T): %q, want %q", kind, err, got, want)
 			}
 		}
+	}
+	if got := a.advice(&url.Error{Err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}}}); !strings.Contains(got, "clock") {
+		t.Errorf("for a wrong clock: %q", got)
 	}
 	if got := a.advice(&acme.OrderError{}); got == "" {
 		t.Error("no words for an order without a problem")

@@ -58,7 +58,7 @@ func (r *acmeRecord) again(now time.Time) time.Time {
 // fail notes a failure. What the authority refused costs an hour, or as long as it says; what it never heard of, or only half, a
 // minute that doubles up to an hour.
 func (r *acmeRecord) fail(err error, now time.Time) {
-	wait := time.Minute << min(r.Failures, 6)
+	wait := min(time.Minute<<min(r.Failures, 6), acmeBetween)
 	r.Failures++
 	if asked, refused := refusal(err); refused {
 		wait = max(acmeBetween, asked)
