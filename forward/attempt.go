@@ -118,6 +118,7 @@ func (w *work) hops(ctx context.Context, d spool.Delivery, destination string) (
 func (w *work) tryHops(ctx context.Context, d spool.Delivery, destination string, left []spool.Recipient, t *tried) {
 	begin := time.Now()
 	hops, err := w.hops(ctx, d, destination)
+	w.count().routing.Observe(time.Since(begin).Seconds())
 	last := map[string]spool.Result{}
 	if err != nil && ctx.Err() != nil {
 		t.fault = context.Cause(ctx)

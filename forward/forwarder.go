@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/seed-1397b510/smarthost/forward/deliver"
@@ -51,20 +52,26 @@ type Deliverer interface {
 
 // A Forwarder works through the queue. Its fields must not change once Run was called.
 type Forwarder struct {
-	Spool          Spool         // required
-	Router         Router        // required
-	Deliverer      Deliverer     // required
-	Hostname       string        // names this server in reports; required
-	Workers        int           // deliveries at the same time; 0 is 100
-	PerDestination int           // of them to one destination; 0 is 10
-	StopGrace      time.Duration // that deliveries under way get at the end; 0 is 20 s
+	Spool          Spool                 // required
+	Router         Router                // required
+	Deliverer      Deliverer             // required
+	Hostname       string                // names this server in reports; required
+	Workers        int                   // deliveries at the same time; 0 is 100
+	PerDestination int                   // of them to one destination; 0 is 10
+	StopGrace      time.Duration         // that deliveries under way get at the end; 0 is 20 s
+	Metrics        prometheus.Registerer // where deliveries are counted; nil: nowhere
 	Log            zerolog.Logger
 
 	settings atomic.Pointer[Settings]
+	once     sync.Once
+	metrics  *metrics
 }
 
 // Configure changes the settings, now and at any time while Run runs.
-func (f *Forwarder) Configure(s Settings) { f.settings.Store(&s) }
+func (f *Forwarder) Configure(s Settings) {
+	f.settings.Store(&s)
+	f.count()
+}
 
 // Run forwards until ctx ends. Then it claims no more, gives deliveries under way StopGrace to end, returns those that
 // have not begun to the queue, and returns nil when no goroutine is left. It fails at once if a required field is missing.
@@ -184,6 +191,8 @@ func (w *work) start(ctx context.Context, d spool.Delivery) {
 	w.slots <- struct{}{} // there is one: only the claiming goroutine starts, and it claimed no more than are free
 	w.running.Go(func() {
 		defer func() { <-w.slots }()
+		w.count().running.Inc()
+		defer w.count().running.Dec()
 		for ok := true; ok; d, ok = w.next(ctx, d.Destination) {
 			w.deliver(ctx, d)
 		}

@@ -159,6 +159,9 @@ func (w *work) logResults(s spool.Settlement, err error) {
 		if n == 0 {
 			continue
 		}
+		if err == nil {
+			w.count().settled(d, kind.event, n)
+		}
 		e := w.Log.Info().Str("msg", d.ID).Str("destination", d.Destination).Int("recipients", n).Int("attempt", d.Attempts+1).
 			Str("to", example.Address).Str("hop", example.Hop).Int("code", example.Reply.Code).Str("reply", example.Reply.Message)
 		if kind.class == 4 {
@@ -171,6 +174,7 @@ func (w *work) logResults(s spool.Settlement, err error) {
 	}
 	for _, r := range s.Reports {
 		if err == nil {
+			w.count().reports.Inc()
 			w.Log.Info().Str("msg", d.ID).Str("report", r.Envelope.ID).Str("to", d.From).Msg("reported")
 		}
 	}
