@@ -60,8 +60,8 @@ func (s *service) prepare(ctx context.Context, doors []*door) (*handOver, error)
 		return nil, err
 	}
 	args := []string{"config", "check"}
-	if s.Config.File != "" {
-		args = append(args, "--config", s.Config.File)
+	if file := s.inForce.Load().File; file != "" {
+		args = append(args, "--config", file)
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	stdlog "log"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +75,7 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 			MaxHeaderBytes:    maxHeader,
 			BaseContext:       func(net.Listener) context.Context { return requests },
 			ConnContext:       withPeer,
-			ErrorLog:          stdlog.New(io.Discard, "", 0), // of clients that went away
+			ErrorLog:          stdlog.New(faults{s.Log}, "", 0),
 		}
 		wg.Go(func() {
 			if err := h.Serve(limit(d.Listener, maxCallers)); !errors.Is(err, http.ErrServerClosed) {
@@ -99,6 +99,18 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 		return cause
 	}
 	return nil
+}
+
+// faults takes what net/http has to say: panics of ours, and clients that went away.
+type faults struct{ log zerolog.Logger }
+
+func (f faults) Write(line []byte) (int, error) {
+	level := zerolog.DebugLevel
+	if strings.HasPrefix(string(line), "http: panic") {
+		level = zerolog.ErrorLevel
+	}
+	f.log.WithLevel(level).Str("cause", string(line)).Msg("admin request broken off")
+	return len(line), nil
 }
 
 func (s *Server) check() error {

@@ -222,6 +222,27 @@ func TestSocket(t *testing.T) {
 	}
 }
 
+// A fault of ours ends one request, and the log tells where it was.
+func TestPanicsAreLogged(t *testing.T) {
+	h, l := newHouse(), newPipes()
+	h.change = func(context.Context, func(Outcome)) (Outcome, error) { panic("of the queue") }
+	stop := h.run(t, Door{Listener: l, Trusted: true})
+	defer stop()
+	for range 2 {
+		conn := l.dial()
+		const order = `{"do":"retry","all":true}`
+		fmt.Fprintf(conn, "POST /api/v1/queue HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(order), order)
+		if text, _ := io.ReadAll(conn); len(text) > 0 {
+			t.Errorf("it answers %s", text)
+		}
+		conn.Close()
+	}
+	stop()
+	if log := h.log.String(); strings.Count(log, "http: panic serving pipe: of the queue") != 2 || !strings.Contains(log, `"level":"error"`) {
+		t.Errorf("the log is %s", log)
+	}
+}
+
 func TestRunFails(t *testing.T) {
 	l := newPipes()
 	if err := new(Server).Run(t.Context(), []Door{{Listener: l}}); err == nil {
