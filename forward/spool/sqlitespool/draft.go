@@ -232,13 +232,18 @@ func (d *draft) sync() error {
 		return err
 	}
 	d.buf = d.buf[:0]
+	begin := time.Now()
 	if err := fdatasync(d.out); err != nil {
 		return err
 	}
 	if err := d.out.Close(); err != nil {
 		return err
 	}
-	return d.s.bodies.Sync()
+	if err := d.s.bodies.Sync(); err != nil {
+		return err
+	}
+	d.s.metrics.syncBody.Observe(time.Since(begin).Seconds())
+	return nil
 }
 
 // Abort forgets the draft.

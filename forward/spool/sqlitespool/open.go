@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
@@ -35,6 +36,8 @@ type Config struct {
 	History time.Duration
 	// HistoryRows is how many attempts the history has at most; the oldest go first. 0 = 1 million.
 	HistoryRows int64
+	// Metrics is where the queue's figures are registered by Open; nil: nowhere.
+	Metrics prometheus.Registerer
 }
 
 // Validate names all faults.
@@ -68,6 +71,7 @@ type Spool struct {
 	cache   cache
 	agenda  *agenda
 	readers *readers
+	metrics *metrics
 
 	claiming sync.Mutex // see claimDue
 	rules    atomic.Pointer[[]spool.Rule]
@@ -106,6 +110,7 @@ func Open(ctx context.Context, config Config) (*Spool, error) {
 		s.release()
 		return nil, err
 	}
+	s.measure(config.Metrics)
 	s.wg.Go(w.loop)
 	return s, nil
 }

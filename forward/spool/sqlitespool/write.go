@@ -206,9 +206,14 @@ func (w *writer) transact(all []*ticket) error {
 		durable = durable || t.durable()
 	}
 	b := &batch{conn: w.conn, now: time.Now().UnixMilli(), totals: w.s.counted()}
+	begin := time.Now()
 	err := w.run(b, all, durable)
 	if err == nil {
 		w.s.count(b.totals)
+		w.s.metrics.changes.Observe(float64(len(all)))
+		if durable {
+			w.s.metrics.transaction.Observe(time.Since(begin).Seconds())
+		}
 		return nil
 	}
 	w.conn.script("ROLLBACK") // fails if SQLite has done it already
@@ -216,6 +221,7 @@ func (w *writer) transact(all []*ticket) error {
 		return full(err) // writing failed, which comes before syncing: the connection is as good as before
 	}
 	w.s.config.Log.Error().Err(err).Int("changes", len(all)).Msg("the queue's database failed; it is closed and opened again")
+	w.s.metrics.faults.Inc()
 	w.conn.close()
 	w.conn = nil
 	w.reopenErr = full(fmt.Errorf("commit to the queue: %w", err)) // what others hear until the pause is over
@@ -261,7 +267,11 @@ func (w *writer) run(b *batch, all []*ticket, durable bool) error {
 			return err
 		}
 	}
+	begin := time.Now()
 	_, err := b.exec("COMMIT")
+	if err == nil && durable {
+		w.s.metrics.syncLog.Observe(time.Since(begin).Seconds())
+	}
 	return err
 }
 
