@@ -210,6 +210,9 @@ func testRemoveDamaged(h *harness) {
 	h.check(h.Damage(context.Background(), id, "on purpose"))
 	for _, v := range []spool.Verb{spool.Hold, spool.Unhold, spool.Retry, spool.Reroute, spool.Return} {
 		h.outcome(string(v), h.change(v, spool.Filter{}, "smtp://relay.example"), 0, 0, 1)
+		out, err := h.Change(context.Background(), spool.Order{Verb: v, DryRun: true}, nil)
+		h.check(err)
+		h.outcome("dry run of "+string(v), out, 0, 0, 1)
 	}
 	h.same("states", h.states(), map[spool.State]int{spool.Damaged: 1})
 	h.outcome("drop", h.change(spool.Remove, spool.Filter{State: spool.Damaged}), 1, 0, 0)
@@ -263,6 +266,7 @@ func testFilters(h *harness) {
 		"sender":       {spool.Filter{Sender: "*@example.ORG"}, []string{old, young}},
 		"sender parts": {spool.Filter{Sender: "c*l+*@*"}, []string{young}},
 		"whole sender": {spool.Filter{Sender: "alice@example.org"}, []string{old}},
+		"wrong end":    {spool.Filter{Sender: "*@example.or"}, nil},
 		"no part":      {spool.Filter{Sender: "alice@example"}, nil},
 		"any sender":   {spool.Filter{Sender: "*"}, []string{old, young}},
 		"null sender":  {spool.Filter{Sender: "<>"}, []string{null}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,6 +189,22 @@ func TestChangedMarksAreSetAside(t *testing.T) {
 		}
 		if st, err := s.Stats(context.Background()); err != nil || st.Messages != 0 {
 			t.Errorf("%s: %+v, %v", sql, st, err)
+		}
+	}
+}
+
+// The body's file goes with the message that an operator removes, and not before its last delivery.
+func TestRemovedBodyIsGone(t *testing.T) {
+	s := open(t, t.TempDir())
+	e := letter("bob@a.example", "a.example")
+	e.Recipients = append(e.Recipients, spool.Recipient{Address: "bob@b.example", Destination: "b.example"})
+	keep(t, s, e, make([]byte, 100_000), spool.Seal{})
+	for i, there := range []bool{true, false} {
+		if _, err := s.Change(context.Background(), spool.Order{Verb: spool.Remove, Filter: spool.Filter{Destination: e.Recipients[i].Destination}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(s.bodyFile(e.ID)); (err == nil) != there {
+			t.Errorf("after %d of 2: %v", i+1, err)
 		}
 	}
 }
