@@ -26,13 +26,14 @@ const (
 // healthChecks look at everything that this server needs. What they say can be read without a token: no address, no secret.
 func (s *service) healthChecks() []admin.Check {
 	return []admin.Check{
-		{Name: "listeners", Look: s.checkListeners},
+		{Name: "listeners", Every: time.Second, Look: s.checkListeners},
 		{Name: "connections", Look: s.checkConnections},
 		{Name: "spool", Every: writeEvery, Look: s.checkSpool},
 		{Name: "volume", Every: time.Minute, Look: s.checkVolume},
 		{Name: "space", Look: s.checkSpace},
 		{Name: "certificate", Look: s.checkCertificate},
 		{Name: "accounts", Look: s.checkAccounts},
+		{Name: "config", Look: s.checkConfig},
 		{Name: "routes", Look: s.Routes.check},
 	}
 }
@@ -110,6 +111,8 @@ func (s *service) checkCertificate(context.Context) (admin.State, string) {
 		return admin.Failed, "it is valid from " + leaf.NotBefore.UTC().Format("2006-01-02 15:04 UTC") + " on; look whether the clock is right"
 	case now.After(leaf.NotAfter):
 		return admin.Failed, "it expired at " + until
+	case s.Certificates.Fault() != nil:
+		return admin.Degraded, "its files cannot be loaded again, the log says why; the one in force is valid until " + until
 	case leaf.NotAfter.Sub(now) < min(certificateWarn, leaf.NotAfter.Sub(leaf.NotBefore)/5) && s.Certificates.Private == nil:
 		return admin.Degraded, "it expires at " + until
 	default:
@@ -125,6 +128,13 @@ func (s *service) checkAccounts(ctx context.Context) (admin.State, string) {
 		return admin.Degraded, "there are none, and nobody can log in: smarthost user add NAME"
 	}
 	return admin.OK, "loaded"
+}
+
+func (s *service) checkConfig(context.Context) (admin.State, string) {
+	if s.configFault.Load() {
+		return admin.Degraded, "the last reload found it wrong, and the one before goes on; smarthost config check says what is wrong"
+	}
+	return admin.OK, "in force"
 }
 
 // watchedRoutes is a Deliverer that remembers whether mail is taken by anybody.

@@ -31,6 +31,7 @@ type certificates struct {
 	mu     sync.Mutex // one load at a time; guards what follows
 	stamp  string     // what the files looked like when they were read
 	warned time.Time
+	fault  error
 }
 
 // TLS is the configuration for the next handshake; nil while the first certificate is awaited from an ACME authority.
@@ -133,11 +134,19 @@ func (c *certificates) current() *x509.Certificate {
 	return nil
 }
 
+// Fault is what was wrong with the files when they were last loaded again.
+func (c *certificates) Fault() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fault
+}
+
 // Reload loads the files again; what is wrong with them is an alarm in the log, and the old certificate goes on.
 func (c *certificates) Reload() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.load(); err != nil {
+	err := c.load()
+	if c.fault = err; err != nil {
 		c.stamp = c.look() // alarm once for each state of the files
 		c.Log.Error().Err(err).Msg("the certificate cannot be loaded; the old one stays in force until the files are right")
 		return

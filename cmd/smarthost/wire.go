@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/seed-1397b510/smarthost/auth"
@@ -46,6 +47,7 @@ type service struct {
 	State        *state
 	Routes       *watchedRoutes
 	Refusals     *admin.Refusals
+	Metrics      *prometheus.Registry
 	Health       *admin.Health
 	Admin        *admin.Server
 
@@ -54,14 +56,15 @@ type service struct {
 	AdminDoors            []admin.Door
 	AdminPassed           []net.Listener         // of them, those that were open before this program began
 	inForce               atomic.Pointer[Config] // Config, for those who ask while reload changes it
+	configFault           atomic.Bool            // the last reload refused the config
 	reloads               chan chan<- error      // wishes for a reload; its end is told
 }
 
 // newService opens what the config names. The caller closes the Spool.
 func newService(ctx context.Context, c *Config, log zerolog.Logger) (*service, error) {
-	s := &service{Config: c, Log: log, Started: time.Now(), reloads: make(chan chan<- error)}
+	s := &service{Config: c, Log: log, Started: time.Now(), Metrics: newRegistry(), reloads: make(chan chan<- error)}
 	s.inForce.Store(c)
-	store, err := sqlitespool.Open(ctx, sqlitespool.Config{Dir: queueFolder(c), History: c.Queue.History, Log: log})
+	store, err := sqlitespool.Open(ctx, sqlitespool.Config{Dir: queueFolder(c), History: c.Queue.History, Metrics: s.Metrics, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -85,12 +88,13 @@ func (s *service) introduce() error {
 	s.Users = &userfile.File{Path: c.userFile(), Log: s.Log}
 	s.Sightings = new(auth.Sightings)
 	s.Limits = new(limit.Limits)
-	s.Policy = &policy.Policy{Hostname: c.Hostname, Limits: s.Limits}
+	s.Policy = &policy.Policy{Hostname: c.Hostname, Limits: s.Limits, Metrics: s.Metrics}
 	s.Router = new(currentRouter)
-	s.Deliverer = &deliver.Deliverer{Hostname: c.Hostname, RootCAs: roots, Log: s.Log}
+	s.Deliverer = &deliver.Deliverer{Hostname: c.Hostname, RootCAs: roots, Metrics: s.Metrics, Log: s.Log}
 	s.Routes = &watchedRoutes{Deliverer: s.Deliverer, good: time.Now()}
 	s.Refusals = new(admin.Refusals)
 	s.Health = &admin.Health{Checks: s.healthChecks()}
+	s.Metrics.MustRegister(facts{s})
 	s.Forwarder = &forward.Forwarder{
 		Spool:          s.Spool,
 		Router:         s.Router,
@@ -98,11 +102,12 @@ func (s *service) introduce() error {
 		Hostname:       c.Hostname,
 		Workers:        c.Forward.Connections,
 		PerDestination: c.Forward.PerDestination,
+		Metrics:        s.Metrics,
 		Log:            s.Log,
 	}
 	s.Server = &server.Server{
 		Hostname:       c.Hostname,
-		Auth:           &auth.Authenticator{Store: s.Users, Sightings: s.Sightings, Log: s.Log},
+		Auth:           &auth.Authenticator{Store: s.Users, Sightings: s.Sightings, Metrics: s.Metrics, Log: s.Log},
 		Policy:         s.Policy,
 		Spool:          s.Spool,
 		Destination:    s.Router.Destination,
@@ -114,6 +119,7 @@ func (s *service) introduce() error {
 		Proxies:        prefixes(c.Listen.Proxies),
 		RequireTLS:     honoursRequireTLS(c),
 		Memory:         new(server.Memory),
+		Metrics:        s.Metrics,
 		Refused:        s.noteRefusal,
 	}
 	s.State = &state{
@@ -147,13 +153,14 @@ func (s *service) configure(c *Config) error {
 	return nil
 }
 
-// reload reads config, accounts and certificate again. Each of the three is taken whole or not at all. What is wrong is in the log;
-// the error tells it of config and accounts, too.
+// reload reads config, accounts and certificate again. Each of the three is taken whole or not at all. What is wrong is in the log
+// and in the error.
 func (s *service) reload(env *environment) error {
 	s.Certificates.Reload()
-	accounts := s.Users.Reload()
-	if accounts != nil {
-		s.Log.Error().Err(accounts).Msg("the accounts cannot be read; the old ones stay in force")
+	fault := s.Certificates.Fault()
+	if err := s.Users.Reload(); err != nil {
+		fault = errors.Join(fault, err)
+		s.Log.Error().Err(err).Msg("the accounts cannot be read; the old ones stay in force")
 	}
 	c, err := loadConfig(env, s.Config.File)
 	if err == nil {
@@ -161,16 +168,18 @@ func (s *service) reload(env *environment) error {
 	}
 	if err != nil {
 		s.Log.Error().Err(err).Msg("the config is wrong; the old one stays in force")
-		return errors.Join(err, accounts)
+		s.configFault.Store(true)
+		return errors.Join(err, fault)
 	}
 	if needsRestart(s.Config, c) {
 		s.Log.Warn().Msg("some changes of the config need a restart: hostname, data, listen, tls, queue, log, submission.max_message_size, forward.ca, forward.connections, forward.per_destination")
 	}
 	s.Config = c
 	s.inForce.Store(c)
+	s.configFault.Store(false)
 	s.warnOfExposed(env)
 	s.Log.Info().Str("config", c.File).Msg("reloaded")
-	return accounts
+	return fault
 }
 
 // needsRestart compares what reload does not change.

@@ -25,7 +25,7 @@ const (
 // A Check looks at one thing that the server needs.
 type Check struct {
 	Name  string
-	Every time.Duration // how long a result is believed; 0 is a second
+	Every time.Duration // how long a result is believed; 0: it is looked each time
 	// Look is not called again before it has returned. ctx ends after its time, but a disk that hangs may not care.
 	Look func(ctx context.Context) (State, string)
 }
@@ -111,11 +111,7 @@ type watch struct {
 
 func (w *watch) result(ctx context.Context, running *sync.WaitGroup) Result {
 	w.mu.Lock()
-	every := w.check.Every
-	if every == 0 {
-		every = time.Second
-	}
-	if w.look == nil && !w.last.At.IsZero() && time.Since(w.last.At) < every {
+	if w.look == nil && !w.last.At.IsZero() && time.Since(w.last.At) < w.check.Every {
 		defer w.mu.Unlock()
 		return w.last
 	}
