@@ -24,6 +24,7 @@ func (s *service) newAdmin() *admin.Server {
 		Accounts: adminAccounts{s},
 		Refusals: s.Refusals,
 		Reload:   s.reloadNow,
+		Metrics:  metricsPage(s.Metrics),
 		Log:      s.Log,
 	}
 }
