@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready":  ready,
 			"submit": submit,
+			"sink":   sink,
 			"start":  start,
 			"halt":   halt,
 			"reload": reload,
