@@ -103,6 +103,9 @@ func dispatch(env *environment, args []string) error {
 			return usageError(fmt.Sprintf("no such option: %s (see smarthost --help)", args[0]))
 		}
 	}
+	if len(args) == 2 && args[0] == "help" {
+		args = []string{args[1], "--help"}
+	}
 	if len(args) == 0 || args[0] == "help" {
 		return printUsage(env)
 	}

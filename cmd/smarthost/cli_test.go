@@ -1,0 +1,32 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// Every command explains itself, with an example, however it is asked.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	ask := func(args ...string) string {
+		var out strings.Builder
+		env := testEnvironment(t, nil)
+		env.Stdout = &out
+		if code := run(env, args); code != 0 {
+			t.Errorf("%q: exit code %d", args, code)
+		}
+		return out.String()
+	}
+	for _, c := range commands() {
+		help := ask(c.name, "--help")
+		if !strings.Contains(help, "smarthost "+c.name) || !strings.Contains(help, "Example") {
+			t.Errorf("%s has the help %q", c.name, help)
+		}
+		if other := ask("help", c.name); other != help {
+			t.Errorf("smarthost help %s says %q", c.name, other)
+		}
+	}
+	if help := ask("help"); help != ask("--help") || !strings.Contains(help, "Example") {
+		t.Errorf("smarthost help says %q", help)
+	}
+}
