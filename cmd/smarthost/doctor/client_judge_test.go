@@ -179,12 +179,13 @@ func TestOpenRelayFromOutside(t *testing.T) {
 func TestErrorText(t *testing.T) {
 	t.Parallel()
 	for err, want := range map[error]string{
-		&net.DNSError{Err: "server misbehaving", Server: "192.0.2.53:53"}:                                  "server misbehaving (name server 192.0.2.53:53)",
-		&net.DNSError{Err: "read udp [::1]:46607->[::1]:53: read: connection refused", Server: "[::1]:53"}: "connection refused (name server [::1]:53)",
-		&net.DNSError{Err: "no such host"}:                                                                 "no such host",
-		context.DeadlineExceeded:                                                                           "no answer in time",
-		syscall.ECONNRESET:                                                                                 "the connection was closed",
-		errors.New("tls: \x1b[31mred\n\u202e"):                                                             "tls: ?[31mred ?",
+		&net.DNSError{Err: "server misbehaving", Server: "192.0.2.53:53"}:                                      "server misbehaving (name server 192.0.2.53:53)",
+		&net.DNSError{Err: "read udp [::1]:46607->[::1]:53: read: connection refused", Server: "[::1]:53"}:     "connection refused (name server [::1]:53)",
+		&net.DNSError{Err: "dial udp 192.0.2.53:53: connect: network is unreachable", Server: "192.0.2.53:53"}: "network is unreachable (name server 192.0.2.53:53)",
+		&net.DNSError{Err: "no such host"}:     "no such host",
+		context.DeadlineExceeded:               "no answer in time",
+		syscall.ECONNRESET:                     "the connection was closed",
+		errors.New("tls: \x1b[31mred\n\u202e"): "tls: ?[31mred ?",
 	} {
 		if got := errorText(err); got != want {
 			t.Errorf("%v: %q, want %q", err, got, want)

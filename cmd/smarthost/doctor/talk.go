@@ -208,8 +208,8 @@ func errorText(err error) string {
 // the cause.
 func lookupText(err *net.DNSError) string {
 	text := err.Err
-	if _, cause, ok := strings.Cut(text, "->"); ok {
-		text = cause[strings.LastIndex(cause, ": ")+1:]
+	if operation, _, ok := strings.Cut(text, " udp "); ok && (operation == "dial" || operation == "read" || operation == "write") {
+		text = text[strings.LastIndex(text, ": ")+1:]
 	}
 	if err.Server != "" {
 		text += " (name server " + err.Server + ")"
