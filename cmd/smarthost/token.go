@@ -13,7 +13,7 @@ import (
 )
 
 const tokenHelp = `smarthost token makes and revokes tokens for the API at listen.admin. The socket in the data folder needs none, and so do
-/livez and /readyz. A running server sees every change at once.
+/livez, /readyz and /metrics. A running server sees every change at once.
 
     smarthost token add NAME --scope SCOPE[,SCOPE]… [--json]
     smarthost token list [--json]
