@@ -1,6 +1,7 @@
 // Package sqlitespool keeps the queue in a folder of one machine: one SQLite database, and one file for each large body.
 //
-//	queue.db, -wal, -shm   messages, deliveries, bodies under 64 KiB; readable with the sqlite3 tool
+//	queue.db, -wal, -shm   messages, deliveries, bodies under 64 KiB, rules, history; readable with the sqlite3 tool, and for its
+//	                       user alone, since relays that mail is rerouted to stand there with their logins
 //	body/<id>              bodies from 64 KiB on, as they were written
 //	lock                   held by the one process that may write; its pid is inside
 //
@@ -13,6 +14,12 @@
 //
 // Leases are kept in memory: only this process hands them out, and when it ends all of them are over. A claim therefore writes nothing.
 // Fences start at the clock, so that no fence of an earlier process is ever valid again.
+//
+// Orders of operators change a page of rows in one transaction, while no claim is made. On a row that is leased they are marks, which Settle
+// reads again in its own transaction. The history gets one row with each Settle, the last one with what the message's row said;
+// old rows go with later transactions, some hundred at a time, and every ten minutes when there are none.
+//
+// The format is 2. Open brings a database of format 1 to it in one transaction that adds columns and tables; there is no way back.
 //
 // Every row and body has a CRC-32C. What does not match is set aside as damaged.
 //

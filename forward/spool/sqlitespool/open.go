@@ -130,6 +130,9 @@ func (s *Spool) prepare(ctx context.Context) (*writer, error) {
 	if info, err := os.Lstat(s.file()); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file; put the database itself there", s.file())
 	}
+	if err := private(s.file()); err != nil {
+		return nil, fmt.Errorf("queue: %w", err)
+	}
 	unclean := false
 	if info, err := os.Stat(s.file() + "-wal"); err == nil && info.Size() > 0 {
 		unclean = true
@@ -168,6 +171,28 @@ func (s *Spool) openWriter() (*conn, error) {
 		return nil, explain(s.file(), err)
 	}
 	return c, nil
+}
+
+// private makes the database's file, if it is missing, and keeps others from reading it: there are passwords of relays in it.
+// SQLite gives those that it makes beside it the same mode.
+func private(file string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err == nil {
+		return f.Close()
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// Nothing is opened that is there already: to close it would end the locks that SQLite has on it in this process.
+	for _, name := range []string{file, file + "-wal", file + "-shm"} {
+		if info, err := os.Lstat(name); err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o077 == 0 {
+			continue
+		}
+		if err := os.Chmod(name, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // notLost refuses an empty database beside body files: restore would take these for left-overs, though they are what is left of the mail.

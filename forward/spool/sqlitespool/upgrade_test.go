@@ -27,7 +27,7 @@ func version1(t *testing.T) (dir string) {
 		t.Fatal(err)
 	}
 	body := bytes.Repeat([]byte("large body\r\n"), 6000)
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, database), b, 0o600), os.Mkdir(filepath.Join(dir, "body"), 0o700),
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, database), b, 0o644), os.Mkdir(filepath.Join(dir, "body"), 0o700),
 		os.WriteFile(filepath.Join(dir, "body", "large"), body, 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +55,11 @@ func TestUpgradeKeepsEverything(t *testing.T) {
 	}
 	for range 2 { // the second time nothing is left to do
 		s := open(t, dir)
+		for _, name := range []string{database, database + "-wal", database + "-shm"} {
+			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().Perm() != 0o600 {
+				t.Errorf("%s has the mode %v", name, info.Mode())
+			}
+		}
 		states := map[string]spool.State{}
 		for e, err := range s.List(context.Background(), spool.Filter{}) {
 			if err != nil {
