@@ -31,7 +31,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	auto := promauto.With(r)
 	m := &metrics{
 		logins: auto.NewCounterVec(prometheus.CounterOpts{Name: "smarthost_auth_total",
-			Help: "Logins that were tried, by mechanism and outcome: success, wrong password, no such account, lapsed (right, but expired or from a network that is not the device's), or unavailable (undecided because of this server)."},
+			Help: "Logins that were tried, by mechanism and outcome: success, wrong (the password), no_account, lapsed (right, but expired or from a network that is not the device's) or unavailable (undecided because of this server)."},
 			[]string{"mechanism", "outcome"}),
 		took: auto.NewHistogram(prometheus.HistogramOpts{Name: "smarthost_auth_seconds",
 			Help:    "How long logins take to be decided, with the wait that failures earn.",

@@ -67,12 +67,12 @@ func (s *Server) newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		accepted:   counter("smarthost_connections_total", "Connections of clients that were let in."),
 		turnedAway: counter("smarthost_connections_refused_total", "Connections turned away because there were too many, of one address or in all."),
-		starved:    counter("smarthost_starved_total", "Times that nobody could be let in for want of file descriptors or memory; counted once a minute."),
+		starved:    counter("smarthost_starved_total", "Times that nobody could be let in for want of file descriptors or memory; counted once a minute for each listener."),
 		violations: vector("smarthost_protocol_violations_total", "Times that a client broke the protocol in a way that is no mere error, by what it did.", "what"),
 		shaken:     vector("smarthost_tls_handshakes_total", "TLS handshakes with clients that were completed, by version.", "version"),
 		refusals:   vector("smarthost_refusals_total", "Refusals by stage, code and enhanced status code: who was told no, or later.", "stage", "code", "status"),
 		grace: vector("smarthost_grace_replies_total",
-			"Refusals that let the client keep its mail where most servers make it bounce, by what had happened: its TLS or its login failed, its account is missing, its login has lapsed, the accounts were unavailable, or the config says defer.", "cause"),
+			"Refusals that let the client keep its mail where most servers make it bounce, by cause: tls (its TLS had just failed), login (one that was right before), account (missing for a moment), lapsed (the login was revoked), unavailable (the accounts did not answer) or defer (the config says so).", "cause"),
 		messages:   counter("smarthost_messages_total", "Messages that were taken: on disk, and answered 250."),
 		octets:     counter("smarthost_message_bytes_total", "Octets of the messages that were taken."),
 		recipients: counter("smarthost_message_recipients_total", "Recipients of the messages that were taken."),
@@ -84,7 +84,7 @@ func (s *Server) newMetrics(r prometheus.Registerer) *metrics {
 		tlsFailed: map[string]prometheus.Counter{},
 		replies:   map[string]*[6]prometheus.Counter{},
 	}
-	failed := vector("smarthost_tls_failures_total", "TLS with clients that came to nothing, by reason.", "reason")
+	failed := vector("smarthost_tls_failures_total", "TLS with clients that came to nothing, by reason: timeout, closed, certificate (the client refuses it), version, not_tls or other.", "reason")
 	for words, name := range tlsReasonNames {
 		m.tlsFailed[words] = failed.WithLabelValues(name)
 	}

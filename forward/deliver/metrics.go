@@ -40,7 +40,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	auto := promauto.With(r)
 	m := &metrics{
 		attempts: auto.NewCounterVec(prometheus.CounterOpts{Name: "smarthost_delivery_attempts_total",
-			Help: "Conversations with other servers by the worst answer that a recipient got (delivered, deferred, failed), or unreachable or broken_off here, by address family and TLS version."},
+			Help: "Conversations with other servers by result (the worst that a recipient was told: delivered, deferred or failed; else unreachable, or broken_off by this server), address family and TLS version."},
 			[]string{"result", "family", "tls"}),
 		steps: map[string]prometheus.Observer{},
 		fallback: auto.NewCounter(prometheus.CounterOpts{Name: "smarthost_delivery_tls_fallbacks_total",
