@@ -2,7 +2,6 @@ package deliver
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -22,7 +22,7 @@ import (
 // A Deliverer talks to hops. Its methods may be called from many goroutines at once; its fields do not change meanwhile.
 type Deliverer struct {
 	Hostname string         // name for EHLO; required, and should be what the address resolves to
-	RootCAs  *x509.CertPool // for hops whose certificate must verify; nil = those of the system
+	RootCAs  *x509.CertPool // for hops whose certificate must verify, until Trust is called; nil = those of the system
 	Timeouts Timeouts
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error) // one address; nil = net.Dialer
 	MaxIdle  int                                                                  // connections kept open for the next message while Run runs; 0 = 64, negative = none
@@ -31,7 +31,7 @@ type Deliverer struct {
 
 	once     sync.Once
 	metrics  *metrics
-	sessions tls.ClientSessionCache
+	trust    atomic.Pointer[trust]
 	buffers  sync.Pool // *buffers
 	families families
 	idle     pool
@@ -129,13 +129,11 @@ func (d *Deliverer) prepare() error {
 	}
 	d.once.Do(func() {
 		d.metrics = newMetrics(d.Metrics)
-		d.sessions = tls.NewLRUClientSessionCache(sessionCache)
+		d.trust.CompareAndSwap(nil, newTrust(d.RootCAs))
 		d.buffers.New = func() any { return &buffers{in: make([]byte, blockSize), out: make([]byte, 0, blockSize)} }
 	})
 	return nil
 }
-
-const sessionCache = 1024 // TLS sessions, one for each host
 
 // buffers are what one conversation reads and writes content with.
 type buffers struct{ in, out []byte }

@@ -189,11 +189,12 @@ func verify(state tls.ConnectionState, config *tls.Config) error {
 
 // tlsConfig is set out in full, for the defaults of crypto/tls follow go.mod (RFC 9325 §4.2).
 func (d *Deliverer) tlsConfig(hop route.Hop) *tls.Config {
+	trusted := d.trust.Load()
 	config := &tls.Config{
 		ServerName:         hop.Host,
-		RootCAs:            d.RootCAs,
+		RootCAs:            trusted.roots,
 		MinVersion:         tls.VersionTLS12,
-		ClientSessionCache: d.sessions,
+		ClientSessionCache: trusted.sessions,
 		CipherSuites: []uint16{
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,

@@ -95,6 +95,17 @@ func (p *pool) expel(all bool) (out []*conn) {
 	return out
 }
 
+// retire lets none of those that are kept now be used again; they are expelled like expired ones.
+func (p *pool) retire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, list := range p.idle {
+		for _, c := range list {
+			c.opened = time.Time{}
+		}
+	}
+}
+
 // set opens or closes the pool; a closed one keeps nothing more.
 func (p *pool) set(open bool) {
 	p.mu.Lock()
