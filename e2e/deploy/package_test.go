@@ -83,16 +83,15 @@ func TestPackage(t *testing.T) {
 			t.Logf("the end of the journal:\n%s", journal)
 		}
 	})
-	var upstream *lab.Sink
-	h.In(t, func() { upstream = lab.StartSink(t, "127.0.0.1:2525", false) })
 	install := func(version string) string {
 		h.Write(t, "/root/smarthost.deb", read(t, pack(t, version)), 0o644)
 		return h.Do(t, "dpkg", "--install", "/root/smarthost.deb")
 	}
 
 	t.Log(install("1.0.0"))
-	h.Do(t, append([]string{"systemctl", "is-active"}, strings.Fields(units)...)...)
-	h.Do(t, append([]string{"systemctl", "is-enabled"}, strings.Fields(units)...)...)
+	if is := h.Do(t, "sh", "-c", "systemctl is-active "+units+"; systemctl is-enabled "+units); is != "active\nactive\nactive\nenabled\nenabled\nenabled\n" {
+		t.Errorf("the units are %q", is)
+	}
 	said := h.Do(t, "smarthost", "user", "add", lab.User, "--sender", "*")
 	server := &lab.Smarthost{Password: secret(t, said)}
 
@@ -108,6 +107,8 @@ func TestPackage(t *testing.T) {
 	h.Do(t, "systemctl", "daemon-reload")
 	h.Do(t, "systemctl", "restart", "smarthost")
 
+	var upstream *lab.Sink
+	h.In(t, func() { upstream = lab.StartSink(t, "127.0.0.1:2525", false) })
 	l := &load{server: server, dial: func() (c net.Conn, err error) {
 		h.In(t, func() { c, err = net.Dial("tcp", "127.0.0.1:587") })
 		return c, err
@@ -124,6 +125,13 @@ func TestPackage(t *testing.T) {
 	if config := read(t, filepath.Join(h.Root, configFile)); !strings.Contains(config, toSink) {
 		t.Errorf("the upgrade has not kept the config:\n%s", config)
 	}
+	checkOwners(t, h)
+	checkPurge(t, h)
+}
+
+// checkOwners looks at who the server is, and who may read its files.
+func checkOwners(t *testing.T, h *lab.Host) {
+	t.Helper()
 	if mode := h.Do(t, "stat", "--format=%U:%G %a", configFile); mode != "root:smarthost 640\n" {
 		t.Errorf("the config belongs to %s", mode)
 	}
@@ -131,7 +139,11 @@ func TestPackage(t *testing.T) {
 	if !regexp.MustCompile(`^smarthost +/usr/bin/smarthost serve`).MatchString(whose) || !strings.HasSuffix(whose, "\nsmarthost 600\n") {
 		t.Errorf("the server and its data belong to %s", whose)
 	}
+}
 
+// checkPurge takes the package away: nothing stays but the data.
+func checkPurge(t *testing.T, h *lab.Host) {
+	t.Helper()
 	h.Do(t, "dpkg", "--purge", "smarthost")
 	for _, gone := range []string{"/usr/bin/smarthost", "/etc/smarthost", "/lib/systemd/system/smarthost.service", "/etc/systemd/system/sockets.target.wants/smarthost.socket"} {
 		if _, err := os.Lstat(filepath.Join(h.Root, gone)); err == nil {

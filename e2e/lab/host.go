@@ -68,6 +68,9 @@ func NewHost(t *testing.T, root string) *Host {
 	return h
 }
 
+// NetworkOf is the network of a process that runs already, such as a container's, as a machine. It lasts as long as the process.
+func NetworkOf(pid int) *Host { return &Host{holder: pid} }
+
 // populate makes the devices that programs expect, and none of the real machine's.
 func populate(t *testing.T, dev string) {
 	t.Helper()
@@ -272,6 +275,14 @@ func Mount(t *testing.T, layers ...string) (root string) {
 	Check(t, syscall.Mount("overlay", root, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%[2]s/work", strings.Join(layers, ":"), folder)))
 	t.Cleanup(func() { unmount(t, root) })
 	return root
+}
+
+// Bind shows a folder in a root file system that no machine has yet.
+func Bind(t *testing.T, folder, at string) {
+	t.Helper()
+	Check(t, os.MkdirAll(at, 0o755))
+	Check(t, syscall.Mount(folder, at, "", syscall.MS_BIND, ""))
+	t.Cleanup(func() { unmount(t, at) })
 }
 
 // unmount waits for the last process of a machine to be gone.
