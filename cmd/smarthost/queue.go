@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/seed-1397b510/smarthost/forward/route"
 	"github.com/seed-1397b510/smarthost/forward/spool"
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
@@ -104,6 +105,9 @@ func queueCommand(env *environment, args []string) error {
 	word := "list"
 	if len(args) > 0 {
 		word, args = args[0], args[1:]
+	}
+	if d := new(route.Router).Destination("x@" + f.filter.Destination); d != "" {
+		f.filter.Destination = d // as the queue has it: in lower case, A-labels
 	}
 	flags, known := queueWords[word]
 	if !known {
