@@ -10,5 +10,6 @@
 // without a device. expires is a day, to its end in UTC, or a time as in RFC 3339; tag is the beginning of a generated password, by
 // which it is found among many: leave it out beside any other hash. The file is edited by hand, by `smarthost user`, or mounted
 // as a secret; it is read again when it changes. A damaged line is reported and left out, the others work; only devices that would have
-// senders or class from it wait (454) until it is mended. A file that cannot be read any more leaves the last one in force.
+// senders or class from it wait (454) until it is mended. A file that cannot be read any more, or of which
+// no line is an account, leaves the last one in force.
 package userfile

@@ -29,12 +29,13 @@ type File struct {
 	Path string // required
 	Log  zerolog.Logger
 
-	mu     sync.Mutex
-	logins map[string][]auth.Login // by name, each in the order of devices; nil until the file was read once
-	unsure map[string]error        // accounts of which it is not known what their devices may do; see parse
-	looked time.Time
-	seen   string // what the file looked like when it was read
-	err    error  // of the last reading
+	mu      sync.Mutex
+	logins  map[string][]auth.Login // by name, each in the order of devices; nil until the file was read once
+	unsure  map[string]error        // accounts of which it is not known what their devices may do; see parse
+	looked  time.Time
+	seen    string // what the file looked like when it was read
+	err     error  // of the last reading
+	damaged int    // lines that it left out
 }
 
 // Logins returns the logins of the account. It fails if the file has never been readable, and for an account whose devices have what they
@@ -92,6 +93,17 @@ func (f *File) Reload() error {
 	return f.err
 }
 
+// Fault is what was wrong when the file was last read: that it could not be, so that the accounts of before are in force, or that lines
+// of it are damaged. The log has said more.
+func (f *File) Fault() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil && f.damaged > 0 {
+		return fmt.Errorf("%s: %d damaged lines are left out", f.Path, f.damaged)
+	}
+	return f.err
+}
+
 // beingWritten tells that the file that was read is changed in place at this moment: half of it would be half of the accounts.
 func (f *File) beingWritten(now time.Time) bool {
 	st, err := os.Stat(f.Path)
@@ -114,29 +126,39 @@ func (f *File) look() string {
 	return fmt.Sprint(st.ModTime().UnixNano(), st.Size(), inode(st))
 }
 
+// fail keeps what is in force, and reports what is wrong if it was not so before.
+func (f *File) fail(err, before error) {
+	f.err = err
+	if before == nil || before.Error() != err.Error() {
+		f.Log.Error().Err(err).Bool("old_in_force", f.logins != nil).Msg("the accounts cannot be read")
+	}
+}
+
 // read takes the file over, damaged lines aside. An error that lasts is reported once.
 func (f *File) read() {
 	f.seen = f.look()
 	text, err := readBounded(f.Path)
 	before := f.err
-	f.err = err
 	if err != nil {
-		if before == nil || before.Error() != err.Error() {
-			f.Log.Error().Err(err).Bool("old_in_force", f.logins != nil).Msg("the accounts cannot be read")
-		}
+		f.fail(err, before)
 		return
 	}
+	logins, unsure, faults := parse(f.Path, text)
+	if len(logins) == 0 && len(faults) > 0 && len(f.logins) > 0 { // no accounts, but some other file that has their place
+		f.fail(fmt.Errorf("no line of it can be read as an account, the first: %w", faults[0]), before)
+		return
+	}
+	f.err = nil
 	if st, err := os.Stat(f.Path); err == nil && st.Mode().Perm()&0o004 != 0 {
 		f.Log.Warn().Str("file", f.Path).Msg("everybody on this machine can read the accounts; chmod 600 keeps the password hashes to the server")
 	}
-	logins, unsure, faults := parse(f.Path, text)
 	for _, fault := range faults {
 		f.Log.Error().Err(fault).Msg("a damaged line of the accounts is left out")
 	}
 	for _, of := range logins {
 		slices.SortFunc(of, func(a, b auth.Login) int { return compareDevice(a, b.Device) })
 	}
-	f.logins, f.unsure = logins, unsure
+	f.logins, f.unsure, f.damaged = logins, unsure, len(faults)
 	f.Log.Info().Str("file", f.Path).Int("accounts", len(logins)).Int("damaged", len(faults)).Msg("accounts read")
 }
 

@@ -255,6 +255,32 @@ func TestUnreadable(t *testing.T) {
 	})
 }
 
+// A file of which nothing is an account is not taken for a house without accounts; an empty one is.
+func TestOtherFileInItsPlace(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, dir)
+		write(t, h.path, "alice:"+hashA+"\n")
+		h.want("at first", "alice")
+		write(t, h.path, "this is\nno file of accounts\n")
+		h.want("garbage", "alice")
+		h.want("still garbage", "alice")
+		if n := strings.Count(h.log.String(), "cannot be read"); n != 1 || h.file.Fault() == nil || h.file.Reload() == nil {
+			t.Errorf("said %d times that it cannot be read, want once; fault %v", n, h.file.Fault())
+		}
+		write(t, h.path, "bob:"+hashA+"\ngarbage\n")
+		h.want("a line of it is one", "bob")
+		if err := h.file.Fault(); err == nil || !strings.Contains(err.Error(), "1 damaged lines") {
+			t.Errorf("the damaged line is no fault: %v", err)
+		}
+		write(t, h.path, "")
+		h.want("empty", "")
+		if err := h.file.Fault(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A file that does not change is not read again, whatever the number of logins; Reload reads it at once.
 func TestReload(t *testing.T) {
 	dir := t.TempDir()
