@@ -124,6 +124,7 @@ func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
 		first.tell(env.Stdout)
 	}
 	s.warnAtStart(env)
+	warnOfUnused(c, first.Doors, log)
 	return s.run(env, first.Doors, hangup, exchange)
 }
 

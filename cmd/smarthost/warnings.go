@@ -3,9 +3,13 @@ package main
 import (
 	"bufio"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/rs/zerolog"
 )
 
 // warnAtStart says what makes this server less safe than it could be. None of it is refused: there are reasons for each.
@@ -20,6 +24,25 @@ func (s *service) warnAtStart(env *environment) {
 		s.Log.Warn().Str("data", s.Config.Data).Str("file_system", system).Msg("the data folder lies in memory, and its mail goes when the power does; put it on a disk")
 	}
 	s.warnOfExposed(env)
+}
+
+// warnOfUnused tells of addresses that somebody wrote into the config and that sockets stand in for which were passed.
+func warnOfUnused(c *Config, doors []*door, log zerolog.Logger) {
+	passed := map[string][]string{}
+	for _, d := range doors {
+		if d.Passed {
+			passed[d.socketName()] = append(passed[d.socketName()], d.Port())
+		}
+	}
+	for name, addresses := range map[string][]string{"submission": c.Listen.Submission, "submissions": c.Listen.Submissions} {
+		for _, address := range addresses {
+			_, port, _ := net.SplitHostPort(address)
+			if c.given["listen."+name] && passed[name] != nil && !slices.Contains(passed[name], port) {
+				log.Warn().Str("address", address).Strs("ports", passed[name]).Msg("nobody listens at this address of listen." + name +
+					": the ports are those of the sockets that were passed; change ListenStream= in the socket unit, or restart after a hand-over")
+			}
+		}
+	}
 }
 
 // fileSystem is the type of the file system that a folder is on, as mount(8) names it; "" if that cannot be found out.

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"net"
 	"strings"
 	"testing"
+
+	"github.com/rs/zerolog"
 )
 
 func TestMountedAt(t *testing.T) {
@@ -30,5 +34,28 @@ a line of a later kernel
 	}
 	if got := fileSystem("/proc"); got != "proc" {
 		t.Errorf("/proc is of type %q here", got)
+	}
+}
+
+// Addresses of the config that sockets stand in for are named, unless the ports are the same, or nobody wrote them.
+func TestWarnOfUnused(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := &door{Listener: l, Passed: true}
+	for listen, want := range map[string]bool{
+		"":                                     false,
+		"submission = [\":" + d.Port() + "\"]": false,
+		"submission = [\":1\"]":                true,
+		"submissions = [\":1\"]":               false, // nothing was passed for it
+	} {
+		c := wired(t, "hostname = \"mx.example.org\"\ndata = \""+t.TempDir()+"\"\n[listen]\n"+listen+"\n")
+		var said bytes.Buffer
+		warnOfUnused(c, []*door{d}, zerolog.New(&said))
+		if got := strings.Contains(said.String(), `"address":":1"`); got != want {
+			t.Errorf("%s: %s", listen, said.String())
+		}
 	}
 }

@@ -125,8 +125,45 @@ func TestPackage(t *testing.T) {
 	if config := read(t, filepath.Join(h.Root, configFile)); !strings.Contains(config, toSink) {
 		t.Errorf("the upgrade has not kept the config:\n%s", config)
 	}
+	checkHandOver(t, h)
 	checkOwners(t, h)
 	checkPurge(t, h)
+}
+
+// checkHandOver lets the service go on as the program that is installed, with the right to open ports that README.md gives.
+// systemd sees one process all the time.
+func checkHandOver(t *testing.T, h *lab.Host) {
+	t.Helper()
+	const name = "/etc/systemd/system/smarthost.service.d/ports.conf"
+	_, after, _ := strings.Cut(shipped(t, "README.md"), name)
+	dropIn, _, found := strings.Cut(after, "\n\n")
+	if !found {
+		t.Fatal("README.md has no " + name)
+	}
+	h.Write(t, name, dropIn, 0o644)
+	h.Do(t, "systemctl", "daemon-reload")
+	h.Do(t, "systemctl", "restart", "smarthost")
+	state := func() string {
+		return h.Do(t, "sh", "-c", "systemctl show --property=MainPID,NRestarts smarthost; grep CapEff /proc/$(systemctl show --property=MainPID --value smarthost)/status")
+	}
+	starts := func() int {
+		return strings.Count(h.Do(t, "journalctl", "--unit=smarthost", "--output=cat"), `"message":"ready"`)
+	}
+	was, before := state(), starts()
+	if !strings.Contains(was, "CapEff:\t0000000000000400\n") {
+		t.Errorf("the service has not the right to open low ports, or more than that: %s", was)
+	}
+	h.Do(t, "systemctl", "kill", "--kill-who=main", "--signal=USR2", "smarthost")
+	lab.Await(t, "the next program", patience, func() bool { return starts() > before })
+	h.Do(t, "systemctl", "is-active", "smarthost")
+	if is := state(); is != was {
+		t.Errorf("the service was %q, and is %q", was, is)
+	}
+	h.In(t, func() {
+		c, err := net.Dial("tcp", "127.0.0.1:465")
+		lab.Check(t, err)
+		c.Close()
+	})
 }
 
 // checkOwners looks at who the server is, and who may read its files.
