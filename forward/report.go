@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+	"github.com/rs/zerolog"
 
 	"github.com/seed-1397b510/smarthost/forward/dsn"
 	"github.com/seed-1397b510/smarthost/forward/spool"
@@ -162,7 +163,7 @@ func (w *work) logResults(s spool.Settlement, err error) {
 		if err == nil {
 			w.count().settled(d, kind.event, n)
 		}
-		e := w.Log.Info().Str("msg", d.ID).Str("destination", d.Destination).Int("recipients", n).Int("attempt", d.Attempts+1).
+		e := withSession(w.Log.Info().Str("msg", d.ID), d).Str("destination", d.Destination).Int("recipients", n).Int("attempt", d.Attempts+1).
 			Str("to", example.Address).Str("hop", example.Hop).Int("code", example.Reply.Code).Str("reply", example.Reply.Message)
 		if kind.class == 4 {
 			e = e.Time("next", s.Next)
@@ -175,7 +176,15 @@ func (w *work) logResults(s spool.Settlement, err error) {
 	for _, r := range s.Reports {
 		if err == nil {
 			w.count().reports.Inc()
-			w.Log.Info().Str("msg", d.ID).Str("report", r.Envelope.ID).Str("to", d.From).Msg("reported")
+			withSession(w.Log.Info().Str("msg", d.ID), d).Str("report", r.Envelope.ID).Str("to", d.From).Msg("reported")
 		}
 	}
+}
+
+// withSession binds the id of the session that brought the message; reports have none.
+func withSession(e *zerolog.Event, d spool.Delivery) *zerolog.Event {
+	if d.Session == "" {
+		return e
+	}
+	return e.Str("session", d.Session)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -212,6 +213,29 @@ func TestOneReportForMany(t *testing.T) {
 		}
 		if n := strings.Count(h.reports()[0].content, "Final-Recipient:"); n != 50 {
 			h.Errorf("the report speaks of %d recipients, want 50", n)
+		}
+	})
+}
+
+// Each line about a message can be joined with those of the session that brought it; a report has none.
+func TestLogNamesTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, t.TempDir())
+		defer h.close()
+		h.hosts["no.example"] = takes(550)
+		h.hosts["later.example"] = takes(450)
+		h.add(func(e *spool.Envelope) { e.Session = "s1" }, "a@yes.example", "b@no.example", "c@later.example")
+		h.run(time.Second)
+		for _, event := range []string{"delivered", "failed", "deferred", "reported"} {
+			n := 0
+			for line := range strings.Lines(h.log.String()) {
+				if strings.Contains(line, `"message":"`+event+`"`) && strings.Contains(line, `"session":"s1"`) {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Errorf("%d lines %q name the session, want 1, in:\n%s", n, event, h.log.String())
+			}
 		}
 	})
 }
