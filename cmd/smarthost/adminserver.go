@@ -24,7 +24,7 @@ func (s *service) newAdmin() *admin.Server {
 		Accounts: adminAccounts{s},
 		Refusals: s.Refusals,
 		Reload:   s.reloadNow,
-		Metrics:  metricsPage(s.Metrics),
+		Metrics:  metricsPage(s.Metrics, facts{s}),
 		Log:      s.Log,
 	}
 }

@@ -53,8 +53,12 @@ type Config struct {
 		GiveUp                       time.Duration
 		Connections, PerDestination  int
 	}
-	Queue struct{ History time.Duration }
-	Log   struct{ Format string }
+	Queue  struct{ History time.Duration }
+	Digest struct {
+		To string
+		At clockTime
+	}
+	Log struct{ Format string }
 
 	given map[string]bool // keys that somebody set
 }

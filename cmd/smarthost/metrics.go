@@ -20,9 +20,11 @@ func newRegistry() *prometheus.Registry {
 	return r
 }
 
-// metricsPage shows the registry. A collector that fails takes nothing else with it.
-func metricsPage(r *prometheus.Registry) http.Handler {
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+// metricsPage shows the registry, and what is looked at only for the page. A collector that fails takes nothing else with it.
+func metricsPage(r *prometheus.Registry, looked prometheus.Collector) http.Handler {
+	page := prometheus.NewRegistry()
+	page.MustRegister(looked)
+	return promhttp.HandlerFor(prometheus.Gatherers{r, page}, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
 }
 
 var (

@@ -163,8 +163,10 @@ func (s *service) run(env *environment, doors []*door, hangup, exchange <-chan o
 	group.Go(func() error { return systemd.Run(keeping) })
 	group.Go(func() error {
 		defer stopKeeping()
+		defer s.Digest.Note() // before State saves it
 		return s.Forwarder.Run(forwarding)
 	})
+	group.Go(func() error { return s.Digest.Run(forwarding) })
 	group.Go(func() error { return s.Deliverer.Run(keeping) })
 	group.Go(func() error { return s.Certificates.Run(keeping) })
 	group.Go(func() error { return s.State.Run(keeping) })

@@ -101,6 +101,11 @@ var settings = []setting{
 	{"queue.history", "how long smarthost trace knows what became of a message after its end; \"0s\" = nothing is written down", `"7d"`, false,
 		duration(func(c *Config) *time.Duration { return &c.Queue.History }, 0, 366*24*time.Hour)},
 
+	{"digest.to", "where a mail goes each day that tells what was accepted, delivered, deferred, failed and refused; \"\" = nowhere", `""`, false,
+		text(func(c *Config) *string { return &c.Digest.To }, optional(checkEmail))},
+	{"digest.at", "when it goes, by this machine's clock", `"07:00"`, false,
+		timeOfDay(func(c *Config) *clockTime { return &c.Digest.At })},
+
 	{"log.format", "\"json\", \"text\", or \"auto\": text on a terminal, JSON elsewhere", `"auto"`, false,
 		text(func(c *Config) *string { return &c.Log.Format }, oneOf("auto", "json", "text"))},
 }

@@ -45,6 +45,7 @@ type service struct {
 	Server       *server.Server
 	Sightings    *auth.Sightings
 	State        *state
+	Digest       *digest
 	Routes       *watchedRoutes
 	Refusals     *admin.Refusals
 	Metrics      *prometheus.Registry
@@ -94,7 +95,6 @@ func (s *service) introduce() error {
 	s.Routes = &watchedRoutes{Deliverer: s.Deliverer, good: time.Now()}
 	s.Refusals = new(admin.Refusals)
 	s.Health = &admin.Health{Checks: s.healthChecks()}
-	s.Metrics.MustRegister(facts{s})
 	s.Forwarder = &forward.Forwarder{
 		Spool:          s.Spool,
 		Router:         s.Router,
@@ -122,9 +122,10 @@ func (s *service) introduce() error {
 		Metrics:        s.Metrics,
 		Refused:        s.noteRefusal,
 	}
+	s.Digest = s.newDigest()
 	s.State = &state{
 		File:     c.stateFile(),
-		Memories: map[string]memory{"limits": s.Limits, "clients": s.Server.Memory, devicesMemory: s.Sightings},
+		Memories: map[string]memory{"limits": s.Limits, "clients": s.Server.Memory, devicesMemory: s.Sightings, "digest": s.Digest},
 		Log:      s.Log,
 	}
 	s.Admin = s.newAdmin()
