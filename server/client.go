@@ -58,7 +58,7 @@ func (s *Server) turnedAway(addr netip.Addr, reply *smtp.SMTPError) {
 		event = event.Int("code", reply.Code).Str("reply", bounded(reply.Message))
 	}
 	event.Str("stage", "connection").Msg("refused")
-	s.metrics.turnedAway.Inc()
+	s.metrics.turned(reply)
 	if s.Refused != nil && reply != nil {
 		s.Refused(Refusal{At: time.Now(), Address: addr, Stage: "connection", Code: reply.Code, Reply: bounded(reply.Message)})
 	}

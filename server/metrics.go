@@ -23,10 +23,16 @@ const (
 	graceDefer       = "defer"
 )
 
+// Which limit turned a connection away: the label of smarthost_connections_refused_total.
+const (
+	turnedAddress = "address"
+	turnedAll     = "all"
+)
+
 // metrics counts what happens at the doors. Nothing of a client's gets into a label.
 type metrics struct {
 	accepted   prometheus.Counter
-	turnedAway prometheus.Counter
+	turnedAway *prometheus.CounterVec
 	starved    prometheus.Counter
 	violations *prometheus.CounterVec
 	shaken     *prometheus.CounterVec
@@ -66,7 +72,7 @@ func (s *Server) newMetrics(r prometheus.Registerer) *metrics {
 		func() float64 { return float64(s.Connections()) })
 	m := &metrics{
 		accepted:   counter("smarthost_connections_total", "Connections of clients that were let in."),
-		turnedAway: counter("smarthost_connections_refused_total", "Connections turned away because there were too many, of one address or in all."),
+		turnedAway: vector("smarthost_connections_refused_total", "Connections turned away because there were too many, by reason: of one address, or in all.", "reason"),
 		starved:    counter("smarthost_starved_total", "Times that nobody could be let in for want of file descriptors or memory; counted once a minute for each listener."),
 		violations: vector("smarthost_protocol_violations_total", "Times that a client broke the protocol in a way that is no mere error, by what it did.", "what"),
 		shaken:     vector("smarthost_tls_handshakes_total", "TLS handshakes with clients that were completed, by version.", "version"),
@@ -111,6 +117,9 @@ func (m *metrics) begin() {
 		{"DATA", "452", "4.3.1"}, {"DATA", "451", "4.3.0"}} {
 		m.refusals.WithLabelValues(l...)
 	}
+	for _, reason := range []string{turnedAddress, turnedAll} {
+		m.turnedAway.WithLabelValues(reason)
+	}
 	m.violations.WithLabelValues("HTTP request")
 }
 
@@ -140,6 +149,15 @@ func (m *metrics) took(e *spool.Envelope, size int64) {
 	m.messages.Inc()
 	m.octets.Add(float64(size))
 	m.recipients.Add(float64(len(e.Recipients)))
+}
+
+// turned counts a connection that was turned away: the guard says by the status that the server is busy as a whole.
+func (m *metrics) turned(reply *smtp.SMTPError) {
+	reason := turnedAddress
+	if reply != nil && reply.EnhancedCode == (smtp.EnhancedCode{4, 3, 2}) {
+		reason = turnedAll
+	}
+	m.turnedAway.WithLabelValues(reason).Inc()
 }
 
 // refused counts a refusal.

@@ -127,7 +127,7 @@ func TestLimits(t *testing.T) {
 	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\x7f\x00\x00\x01\x00\x05\x00\x19"
 	three := proxied(v2)
 	three.want("220")
-	proxied("PROXY TCP4 192.0.2.2 127.0.0.1 5 25\r\n").want("421 4.7.0 mx.test serves 2")
+	proxied("PROXY TCP4 192.0.2.2 127.0.0.1 5 25\r\n").want("421 4.3.2 mx.test serves 2")
 	<-refused
 	three.say("QUIT", "221")
 	three.wantEnd()

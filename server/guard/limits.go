@@ -48,6 +48,9 @@ func (c *Conn) admit(probe bool) *smtp.SMTPError {
 	return c.g.admit(c)
 }
 
+// statusBusy is for a load that is too high as a whole (RFC 3463 §3.4), whoever the client is.
+var statusBusy = smtp.EnhancedCode{4, 3, 2}
+
 // admit counts c, or says why it cannot be served.
 func (g *Guard) admit(c *Conn) *smtp.SMTPError {
 	from := origin(c.Addr())
@@ -55,7 +58,7 @@ func (g *Guard) admit(c *Conn) *smtp.SMTPError {
 	defer g.mu.Unlock()
 	switch {
 	case g.MaxConnections > 0 && g.admitted >= g.MaxConnections:
-		return &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 7, 0},
+		return &smtp.SMTPError{Code: 421, EnhancedCode: statusBusy,
 			Message: fmt.Sprintf("%s serves %d connections already; try again in a minute", g.Hostname, g.MaxConnections)}
 	case g.PerAddress > 0 && from.IsValid() && g.origins[from] >= g.PerAddress:
 		return &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 7, 0},
