@@ -63,6 +63,7 @@ func TestScripts(t *testing.T) {
 			"get":    get,
 
 			"handover": handover,
+			"hangups":  hangups,
 		},
 	})
 }
@@ -269,6 +270,33 @@ func handover(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: handover FILE TEXT")
 	}
 	signalled(ts, args[0], args[1], syscall.SIGUSR2)
+}
+
+// hangups FILE TEXT is handover with a SIGHUP each millisecond.
+func hangups(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: hangups FILE TEXT")
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	process := find(ts, args[0]).cmd.Process
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				process.Signal(syscall.SIGHUP) // if it has ended, the log says so
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		<-stopped
+	}()
+	handover(ts, neg, args)
 }
 
 func signalled(ts *testscript.TestScript, name, text string, signal syscall.Signal) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -43,8 +44,14 @@ func (s *service) handOverAt(ctx context.Context, doors []*door, wish <-chan os.
 		}
 		next, err := s.prepare(ctx, doors)
 		if err == nil {
+			// From here until the next program listens to them nobody does, and a SIGHUP that nobody listens to would end the process.
+			// What it wants is done anyway: the next program reads everything. That they are ignored outlives exec.
+			signal.Ignore(syscall.SIGHUP, syscall.SIGUSR2)
 			s.Log.Info().Str("program", next.program).Msg("handing over to the program that is installed now")
 			return next
+		}
+		if ctx.Err() != nil {
+			return nil
 		}
 		s.Log.Error().Err(err).Msg("the program that is installed now cannot take over; this one goes on")
 	}
@@ -65,7 +72,9 @@ func (s *service) prepare(ctx context.Context, doors []*door) (*handOver, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
-	if said, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
+	check := exec.CommandContext(ctx, program, args...)
+	check.WaitDelay = time.Second // what it has started may hold its output open
+	if said, err := check.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%s config check: %w: %s", program, err, strings.TrimSpace(string(said)))
 	}
 	next := &handOver{program: program}
