@@ -60,7 +60,12 @@ func (s *Server) caller(r *http.Request, trusted bool) (Caller, *Fault) {
 	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
 		return Caller{}, &Fault{http.StatusUnauthorized, "this needs a token", "send Authorization: Bearer TOKEN; smarthost token add NAME --scope SCOPE makes one"}
 	}
-	c, err := s.Token(strings.TrimSpace(secret))
+	return s.owner(strings.TrimSpace(secret))
+}
+
+// owner is whose token it is, or the fault.
+func (s *Server) owner(token string) (Caller, *Fault) {
+	c, err := s.Token(token)
 	switch {
 	case errors.Is(err, ErrToken):
 		return Caller{}, &Fault{http.StatusUnauthorized, "this token is not known, or was revoked", "smarthost token list shows those that are"}
@@ -73,12 +78,16 @@ func (s *Server) caller(r *http.Request, trusted bool) (Caller, *Fault) {
 
 // refuse answers with a fault, and logs what may be an attack.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, f *Fault) {
-	s.Log.Warn().Str("from", r.RemoteAddr).Str("method", logged(r.Method)).Str("path", logged(r.URL.Path)).Int("status", f.Status).
-		Str("why", f.What).Msg("admin request refused")
+	s.logRefused(r, f)
 	if f.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="smarthost"`)
 	}
 	answer(w, f.Status, f)
+}
+
+func (s *Server) logRefused(r *http.Request, f *Fault) {
+	s.Log.Warn().Str("from", r.RemoteAddr).Str("method", logged(r.Method)).Str("path", logged(r.URL.Path)).Int("status", f.Status).
+		Str("why", f.What).Msg("admin request refused")
 }
 
 const maxLogged = 200 // octets of one string of a caller

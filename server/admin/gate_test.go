@@ -118,7 +118,7 @@ func TestRequestsThatAreWrong(t *testing.T) {
 		method, path, body string
 		want               int
 	}{
-		{"GET", "/", "", 404},
+		{"GET", "/nothing", "", 404},
 		{"GET", "/api/v1/nothing", "", 404},
 		{"GET", "/api/v1/../../etc/passwd", "", 404},
 		{"PUT", "/api/v1/status", "", 405},

@@ -26,6 +26,8 @@ type house struct {
 	log    *logBuffer
 	orders []Order
 	change func(ctx context.Context, progress func(Outcome)) (Outcome, error)
+	entry  Entry          // the one that waits
+	told   func() []Story // what Trace tells
 }
 
 type logBuffer struct {
@@ -46,7 +48,7 @@ func (l *logBuffer) String() string {
 }
 
 func newHouse() *house {
-	h := &house{log: new(logBuffer)}
+	h := &house{log: new(logBuffer), entry: Entry{ID: "id1"}}
 	h.Server = &Server{
 		Hostname: "mx.example.org",
 		Token: func(secret string) (Caller, error) {
@@ -77,7 +79,7 @@ func (h *house) List(_ context.Context, f Filter, _ string, _ int) (QueuePage, e
 	if len(f.IDs) > 0 && f.IDs[0] != "id1" {
 		return QueuePage{Entries: []Entry{}}, nil
 	}
-	return QueuePage{Entries: []Entry{{ID: "id1"}}}, nil
+	return QueuePage{Entries: []Entry{h.entry}}, nil
 }
 
 func (h *house) Change(ctx context.Context, o Order, progress func(Outcome)) (Outcome, error) {
@@ -88,10 +90,16 @@ func (h *house) Change(ctx context.Context, o Order, progress func(Outcome)) (Ou
 	return Outcome{Changed: 3, IDs: []string{}}, nil
 }
 
-func (h *house) Trace(context.Context, string, int) ([]Story, error) { return nil, nil }
-func (h *house) Rules(context.Context) ([]Rule, error)               { return nil, nil }
-func (h *house) AddRule(_ context.Context, r Rule) (Rule, error)     { return r, nil }
-func (h *house) RemoveRule(context.Context, int64) error             { return nil }
+func (h *house) Trace(context.Context, string, int) ([]Story, error) {
+	if h.told == nil {
+		return nil, nil
+	}
+	return h.told(), nil
+}
+
+func (h *house) Rules(context.Context) ([]Rule, error)           { return nil, nil }
+func (h *house) AddRule(_ context.Context, r Rule) (Rule, error) { return r, nil }
+func (h *house) RemoveRule(context.Context, int64) error         { return nil }
 
 func (h *house) Users(context.Context, string) ([]User, error) { return []User{}, nil }
 

@@ -22,7 +22,8 @@ type route struct {
 type request struct {
 	*http.Request
 	caller Caller
-	target string // to what the change is, for the log
+	target string                  // to what the change is, for the log
+	again  func() (Caller, *Fault) // asks again who it is, for answers that go on
 }
 
 var routes = []route{
@@ -50,6 +51,9 @@ func (s *Server) handler(trusted bool) http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range routes {
 		mux.Handle(rt.method+" "+rt.path, s.serve(rt, trusted))
+	}
+	for _, rt := range pages {
+		mux.Handle(rt.method+" "+rt.path, s.servePage(rt, trusted))
 	}
 	return s.gate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, pattern := mux.Handler(r)
@@ -86,12 +90,16 @@ func (s *Server) serve(rt route, trusted bool) http.Handler {
 		if rt.method == "GET" {
 			return
 		}
-		event := s.Log.Info().Str("who", req.caller.Name).Str("what", rt.method+" "+rt.path).Str("to", logged(req.target)).Int("status", heard.status)
-		if err != nil {
-			event = event.Str("cause", logged(err.Error()))
-		}
-		event.Dur("took", time.Since(began)).Msg("change")
+		s.logChange(rt, req, heard.status, err, began)
 	})
+}
+
+func (s *Server) logChange(rt route, req *request, status int, err error, began time.Time) {
+	event := s.Log.Info().Str("who", req.caller.Name).Str("what", rt.method+" "+rt.path).Str("to", logged(req.target)).Int("status", status)
+	if err != nil {
+		event = event.Str("cause", logged(err.Error()))
+	}
+	event.Dur("took", time.Since(began)).Msg("change")
 }
 
 // noRoute answers in JSON what the mux would in plain text: that there is no such path, or not by this method.

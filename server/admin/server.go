@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -47,6 +48,9 @@ type Server struct {
 	// Reload reads config, accounts and certificate again, and returns when they are in force or refused. Required.
 	Reload func(context.Context) error
 	Log    zerolog.Logger
+
+	sessions sessions
+	streams  atomic.Int32 // pages that are kept up to date
 }
 
 // Run answers at the doors until ctx ends, and closes them. Requests under way have a moment to end. It returns nil when no goroutine is
@@ -73,7 +77,7 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 			WriteTimeout:      answerTime,
 			IdleTimeout:       idleTime,
 			MaxHeaderBytes:    maxHeader,
-			BaseContext:       func(net.Listener) context.Context { return requests },
+			BaseContext:       func(net.Listener) context.Context { return withStop(requests, ctx) },
 			ConnContext:       withPeer,
 			ErrorLog:          stdlog.New(faults{s.Log}, "", 0),
 		}

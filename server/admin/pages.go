@@ -1,0 +1,157 @@
+package admin
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"net/http"
+	"net/url"
+	"path"
+	"time"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+//go:embed static
+var staticFiles embed.FS
+
+// pages are what operators look at with a browser. Their scope is that of who has logged in.
+var pages = []route{
+	{"GET", "/{$}", "", (*Server).front},
+	{"GET", "/login", "", (*Server).loginPage},
+	{"POST", "/login", "", (*Server).login},
+	{"POST", "/logout", "", (*Server).logout},
+	{"GET", "/static/{file}", "", (*Server).static},
+	{"GET", "/refusals", Read, (*Server).refusalsPage},
+	{"GET", "/queue", Read, (*Server).queuePage},
+	{"GET", "/queue/order", Mail, (*Server).confirmOrder},
+	{"POST", "/queue/order", Mail, (*Server).carryOut},
+	{"GET", "/trace", Read, (*Server).tracePage},
+	{"GET", "/trace/events", Read, (*Server).traceEvents},
+}
+
+// links are the pages in the navigation, in its order.
+var links = []link{
+	{"/refusals", "Refusals"},
+	{"/queue", "Queue"},
+	{"/trace", "Trace"},
+}
+
+type link struct {
+	Path, Label string
+}
+
+// A sheet is what the template of a page gets.
+type sheet struct {
+	Title    string
+	Path     string // of the page, to mark it in the navigation
+	Hostname string
+	Who      string // has logged in; "" on a socket, where nobody has to, and before
+	LoggedIn bool
+	Body     any
+}
+
+// pagePolicy allows what the pages are made of: this server's own sheet of styles, its script, and what that asks for.
+const pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// servePage is serve for people: they log in with a form, and read faults as pages.
+func (s *Server) servePage(rt route, trusted bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		w.Header().Set("Content-Security-Policy", pagePolicy)
+		// With no-referrer browsers send "Origin: null" with the forms of these very pages.
+		w.Header().Set("Referrer-Policy", "same-origin")
+		w.Header().Set("X-Frame-Options", "DENY")
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		req := &request{Request: r, again: func() (Caller, *Fault) { return s.visitor(r, trusted, false) }}
+		if rt.scope != "" {
+			c, f := s.visitor(r, trusted, true)
+			if f != nil && f.Status == http.StatusUnauthorized {
+				s.toLogin(w, r)
+				return
+			}
+			if req.caller = c; f == nil && !c.May(rt.scope) {
+				f = &Fault{http.StatusForbidden, "your token is not good for this", "log in with one that has the scope " + string(rt.scope)}
+			}
+			if f != nil {
+				s.logRefused(r, f)
+				s.faultPage(w, req, f)
+				return
+			}
+		}
+		heard := &listening{ResponseWriter: w, status: http.StatusOK}
+		err := rt.handle(s, heard, req)
+		if err != nil {
+			f := s.fault(r, err)
+			if f.Status == http.StatusBadRequest {
+				f = &Fault{f.Status, f.What, "go back, put it right and try again"}
+			}
+			s.faultPage(heard, req, f)
+		}
+		if rt.method != "GET" {
+			s.logChange(rt, req, heard.status, err, began)
+		}
+	})
+}
+
+// toLogin sends a visitor to the form, and from there back to what was asked for.
+func (s *Server) toLogin(w http.ResponseWriter, r *http.Request) {
+	to := "/login"
+	if r.Method == http.MethodGet && r.URL.Path != "/" {
+		to += "?" + url.Values{"next": {r.URL.RequestURI()}}.Encode()
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+func (s *Server) front(w http.ResponseWriter, r *request) error {
+	http.Redirect(w, r.Request, "/refusals", http.StatusSeeOther)
+	return nil
+}
+
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"show":  shown,
+	"ago":   ago,
+	"stamp": stamp,
+	"bytes": octets,
+	"class": replyClass,
+	"few":   few,
+	"left":  left,
+	"verbs": func() []verb { return verbs },
+	"links": func() []link { return links },
+}).ParseFS(templateFiles, "templates/*.html"))
+
+// page writes a page: the template of that name within the frame of them all.
+func (s *Server) page(w http.ResponseWriter, r *request, status int, name, title string, body any) error {
+	var text bytes.Buffer
+	about := sheet{Title: title, Path: r.URL.Path, Hostname: s.Hostname, Who: r.caller.Name, LoggedIn: len(r.caller.Scopes) > 0, Body: body}
+	for _, part := range []string{"head", name, "foot"} {
+		if err := templates.ExecuteTemplate(&text, part, about); err != nil {
+			return err
+		}
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	text.WriteTo(w)
+	return nil
+}
+
+func (s *Server) faultPage(w http.ResponseWriter, r *request, f *Fault) {
+	if err := s.page(w, r, f.Status, "fault", "This did not work", f); err != nil {
+		panic(err) // the template of a fault can always be filled in
+	}
+}
+
+// static answers with the styles or the script.
+func (s *Server) static(w http.ResponseWriter, r *request) error {
+	name := r.PathValue("file")
+	text, err := staticFiles.ReadFile("static/" + name)
+	if err != nil {
+		return &Fault{http.StatusNotFound, "there is no such file", "start from /"}
+	}
+	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+	w.Header().Set("Content-Type", kinds[path.Ext(name)])
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Write(text)
+	return nil
+}

@@ -1,0 +1,113 @@
+package admin
+
+import (
+	"fmt"
+	"html/template"
+	"reflect"
+	"strings"
+	"time"
+	"unicode"
+)
+
+const maxShown = 600 // characters of one value of somebody else's on a page
+
+// shown makes a value fit for a page: bounded, and without signs that are not seen or turn the order of others.
+func shown(v any) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range fmt.Sprint(v) {
+		if n++; n > maxShown {
+			b.WriteString("…")
+			break
+		}
+		switch {
+		case r == '\n' || r == '\t':
+			b.WriteByte(' ')
+		case r == unicode.ReplacementChar || !unicode.IsPrint(r):
+			b.WriteRune('\uFFFD')
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// stamp is a moment as an element that programs can read too. It is made of digits alone.
+func stamp(t any) template.HTML {
+	at, ok := moment(t)
+	if !ok {
+		return "never"
+	}
+	at = at.UTC()
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, at.Format(time.RFC3339), at.Format("2006-01-02 15:04:05 UTC")))
+}
+
+// ago says how long a moment is past, or to come.
+func ago(t any) string {
+	at, ok := moment(t)
+	if !ok {
+		return ""
+	}
+	d := time.Since(at)
+	if d < 0 {
+		return "in " + span(-d)
+	}
+	return span(d) + " ago"
+}
+
+func moment(t any) (time.Time, bool) {
+	switch t := t.(type) {
+	case time.Time:
+		return t, !t.IsZero()
+	case *time.Time:
+		if t != nil {
+			return *t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// span is a duration in its largest unit.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d days", d/(24*time.Hour))
+}
+
+func octets(n int64) string {
+	switch {
+	case n < 10_000:
+		return fmt.Sprintf("%d B", n)
+	case n < 10_000_000:
+		return fmt.Sprintf("%d kB", n/1000)
+	}
+	return fmt.Sprintf("%d MB", n/1_000_000)
+}
+
+// replyClass is the class of a reply for its colour, which never says anything that the text does not.
+func replyClass(code int) string {
+	switch code / 100 {
+	case 2:
+		return "good"
+	case 4:
+		return "later"
+	}
+	return "bad"
+}
+
+const mostRecipients = 20 // of one message on a page
+
+// few is the beginning of a list of recipients or tries.
+func few(list any) any {
+	v := reflect.ValueOf(list)
+	return v.Slice(0, min(v.Len(), mostRecipients)).Interface()
+}
+
+// left is how many few leaves out.
+func left(list any) int { return max(0, reflect.ValueOf(list).Len()-mostRecipients) }
