@@ -65,6 +65,18 @@ func TestQueuePagesAreWhole(t *testing.T) {
 	if page, err = q.List(t.Context(), admin.Filter{State: "held"}, "", 10); err != nil || len(page.Entries) != 3 || page.Entries[0].Destination != "d1.example" {
 		t.Errorf("%+v %v", page, err)
 	}
+	// Names are as people write them.
+	if page, err = q.List(t.Context(), admin.Filter{Account: "Alice", Destination: "D1.Example."}, "", 10); err != nil || len(page.Entries) != 3 {
+		t.Errorf("%+v %v", page, err)
+	}
+	for written, want := range map[admin.Rule]admin.Rule{
+		{Account: "ALICE", Destination: "B\u00fccher.Example"}: {Account: "alice", Destination: "xn--bcher-kva.example"},
+		{Account: "no body", Sender: "A@*"}:                    {Account: "no body", Sender: "A@*"},
+	} {
+		if r, err := q.AddRule(t.Context(), written); err != nil || r.Account != want.Account || r.Destination != want.Destination || r.Sender != want.Sender {
+			t.Errorf("%+v %v, want %+v", r, err, want)
+		}
+	}
 	_, err = q.Change(t.Context(), admin.Order{Do: "reroute", Relay: "smtp://u:hunter2@"}, nil)
 	if f, ok := errors.AsType[*admin.Fault](err); !ok || f.Status != 400 || strings.Contains(f.What+f.Do, "hunter2") {
 		t.Errorf("%v", err)

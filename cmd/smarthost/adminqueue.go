@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/seed-1397b510/smarthost/auth"
+	"github.com/seed-1397b510/smarthost/forward/route"
 	"github.com/seed-1397b510/smarthost/forward/spool"
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
@@ -35,7 +37,7 @@ func (a adminQueue) List(ctx context.Context, f admin.Filter, after string, limi
 
 // spoolFilter is the filter in the spool's words.
 func spoolFilter(f admin.Filter, now time.Time) spool.Filter {
-	filter := spool.Filter{IDs: f.IDs, Account: f.Account, Sender: f.Sender, Destination: f.Destination, State: spool.State(f.State), Reply: f.Reply}
+	filter := spool.Filter{IDs: f.IDs, Account: keptAccount(f.Account), Sender: f.Sender, Destination: keptDestination(f.Destination), State: spool.State(f.State), Reply: f.Reply}
 	if f.OlderThan > 0 {
 		filter.Before = now.Add(-time.Duration(f.OlderThan))
 	}
@@ -43,6 +45,22 @@ func spoolFilter(f admin.Filter, now time.Time) spool.Filter {
 		filter.Since = now.Add(-time.Duration(f.NewerThan))
 	}
 	return filter
+}
+
+// keptAccount is the name of an account as the queue has it, in whatever case people write it.
+func keptAccount(name string) string {
+	if folded, err := auth.FoldName(name); err == nil {
+		return folded
+	}
+	return name // nobody's
+}
+
+// keptDestination is a destination as the queue has it: in lower case, A-labels.
+func keptDestination(name string) string {
+	if d := new(route.Router).Destination("x@" + name); name != "" && d != "" {
+		return d
+	}
+	return name
 }
 
 func adminEntry(e spool.Entry) admin.Entry {
@@ -81,6 +99,7 @@ func (a adminQueue) Rules(ctx context.Context) ([]admin.Rule, error) {
 }
 
 func (a adminQueue) AddRule(ctx context.Context, r admin.Rule) (admin.Rule, error) {
+	r.Account, r.Destination = keptAccount(r.Account), keptDestination(r.Destination)
 	added, err := a.Spool.AddRule(ctx, spool.Rule(r))
 	return admin.Rule(added), err
 }

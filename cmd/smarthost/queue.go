@@ -14,7 +14,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/seed-1397b510/smarthost/forward/route"
 	"github.com/seed-1397b510/smarthost/forward/spool"
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
@@ -106,9 +105,7 @@ func queueCommand(env *environment, args []string) error {
 	if len(args) > 0 {
 		word, args = args[0], args[1:]
 	}
-	if d := new(route.Router).Destination("x@" + f.filter.Destination); d != "" {
-		f.filter.Destination = d // as the queue has it: in lower case, A-labels
-	}
+	f.filter.Account, f.filter.Destination = keptAccount(f.filter.Account), keptDestination(f.filter.Destination)
 	flags, known := queueWords[word]
 	if !known {
 		return usageError(fmt.Sprintf("queue: no such subcommand: %q (see smarthost queue --help)", word))
