@@ -59,6 +59,8 @@ func TestPrometheus(t *testing.T) {
 	// The server's first sample has the events already; it takes two for a rate.
 	lab.Await(t, "two scrapes", 30*time.Second, func() bool { return value(t, `count_over_time(up{job="smarthost"}[1h])`) >= 2 })
 	for expr, want := range map[string]float64{
+		`smarthost_connections_total`:                                             3, // the probes of health are none
+		`sum(smarthost_tls_handshakes_total)`:                                     1,
 		`sum(smarthost_messages_total)`:                                           1,
 		`smarthost_grace_replies_total{cause="tls"}`:                              1,
 		`smarthost_refusals_total{stage="MAIL",code="451",status="4.7.0"}`:        1,
