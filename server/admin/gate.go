@@ -28,8 +28,12 @@ func (s *Server) gate(next http.Handler) http.Handler {
 }
 
 // isOurs tells whether a Host is one that requests may be for. To make a browser believe that a foreign site is this server, by DNS
-// rebinding, takes a name; an address, whichever it is (port mappings have their own), cannot be rebound.
+// rebinding, takes a name; an address, whichever it is (port mappings have their own), cannot be rebound. Load balancers that ask in
+// HTTP/1.0 say none, and no browser does that.
 func (s *Server) isOurs(host string) bool {
+	if host == "" {
+		return true
+	}
 	u, err := url.Parse("//" + host)
 	if err != nil || u.User != nil || u.Path != "" {
 		return false
