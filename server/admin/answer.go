@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 )
 
@@ -53,11 +54,18 @@ func readBody(w http.ResponseWriter, r *http.Request, v any) error {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
-	if err == nil && d.More() {
-		err = errors.New("there is something after the object")
+	if err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err == nil {
+			err = errors.New("there is something after the object")
+		}
 	}
-	if _, large := errors.AsType[*http.MaxBytesError](err); err == nil || large {
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return err
+	}
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() { // its words name the socket
+		return &Fault{http.StatusRequestTimeout, fmt.Sprintf("the request's body did not come within %s", readTime), "send it again"}
 	}
 	if errors.Is(err, io.EOF) {
 		err = errors.New("it is empty")

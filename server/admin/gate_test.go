@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -112,6 +113,22 @@ func TestForeignPages(t *testing.T) {
 	}
 }
 
+// Load balancers may ask after health in HTTP/1.0, without a Host.
+func TestNoHost(t *testing.T) {
+	h := newHouse()
+	for origin, want := range map[string]int{"": 200, "http://evil.example": 403} {
+		r := httptest.NewRequest("GET", "/livez", nil)
+		r.Host, r.Proto, r.ProtoMinor = "", "HTTP/1.0", 0
+		if origin != "" {
+			r.Header.Set("Origin", origin)
+		}
+		w := httptest.NewRecorder()
+		if h.handler(false).ServeHTTP(w, r); w.Code != want {
+			t.Errorf("origin %q: %d %s", origin, w.Code, w.Body)
+		}
+	}
+}
+
 func TestRequestsThatAreWrong(t *testing.T) {
 	h := newHouse()
 	for _, c := range []struct {
@@ -146,10 +163,12 @@ func TestRequestsThatAreWrong(t *testing.T) {
 		{"POST", "/api/v1/queue", `{"do":"retry","filter":{"state":"lost"}}`, 400},
 		{"POST", "/api/v1/queue", `{"do":"retry","filter":{"older_than":"-2h"}}`, 400},
 		{"POST", "/api/v1/queue", `{"do":"retry","all":true}{}`, 400},
+		{"POST", "/api/v1/queue", `{"do":"retry","all":true}]`, 400},
 		{"POST", "/api/v1/queue", `{"do":"retry","all":true,"al":1}`, 400},
 		{"POST", "/api/v1/queue", `{"do":"retry","filter":{"account":"` + strings.Repeat("a", maxBody) + `"}}`, 413},
 		{"POST", "/api/v1/rules", `{}`, 400},
 		{"POST", "/api/v1/rules", `{"id":1,"account":"a"}`, 400},
+		{"POST", "/api/v1/rules", `{"sender":"` + strings.Repeat("*", maxRule+1) + `"}`, 400},
 		{"DELETE", "/api/v1/rules/x", "", 400},
 		{"DELETE", "/api/v1/users/nobody/devices/laptop", "", 404},
 	} {

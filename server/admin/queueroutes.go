@@ -13,6 +13,7 @@ import (
 const (
 	standardLimit = 100
 	mostAtOnce    = 1000 // entries of one answer
+	maxRule       = 2000 // octets of a rule, which all new mail is compared with
 )
 
 // query reads the parameters of a GET; others than those named are faults, so that a slip does not choose everything.
@@ -198,6 +199,9 @@ func (s *Server) addRule(w http.ResponseWriter, r *request) error {
 	}
 	if rule.Account == "" && rule.Sender == "" && rule.Destination == "" {
 		return badParameter("a rule", "needs an account, a sender or a destination")
+	}
+	if len(rule.Account)+len(rule.Sender)+len(rule.Destination)+len(rule.Note) > maxRule {
+		return badParameter("a rule", fmt.Sprintf("has at most %d octets", maxRule))
 	}
 	rule, err := s.Queue.AddRule(r.Context(), rule)
 	if err != nil {

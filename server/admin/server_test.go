@@ -92,12 +92,15 @@ func TestSlowCallers(t *testing.T) {
 						_, err = conn.Write([]byte("a"))
 					}
 				})
-				io.Copy(io.Discard, conn)
+				said, _ := io.ReadAll(conn)
 				took := time.Since(began)
 				conn.Close()
 				sending.Wait()
 				if took < c.most || took > c.most+time.Second {
 					t.Errorf("it lasted %s, want %s", took, c.most)
+				}
+				if name == "body stops" && !strings.Contains(string(said), " 408 ") {
+					t.Errorf("%s", said)
 				}
 				if len(h.orders) > 0 {
 					t.Error("half an order was carried out")
