@@ -103,12 +103,10 @@ func newLogin(d admin.NewDevice) (l auth.Login, err error) {
 
 func (a adminAccounts) RevokeDevice(_ context.Context, user, device string) error {
 	name, err := auth.FoldName(user)
-	if err == nil {
-		err = userfile.CheckDevice(device)
+	if err = errors.Join(err, userfile.CheckDevice(device)); err != nil {
+		return &admin.Fault{Status: http.StatusBadRequest, What: err.Error(), Do: "GET /api/v1/users lists what there is"}
 	}
-	if err == nil {
-		err = userfile.Remove(a.inForce.Load().userFile(), name, device)
-	}
+	err = userfile.Remove(a.inForce.Load().userFile(), name, device)
 	if errors.Is(err, userfile.ErrNotFound) {
 		return &admin.Fault{Status: http.StatusNotFound, What: fmt.Sprintf("there is no %s", describe(name, device)), Do: "GET /api/v1/users lists what there is"}
 	}
