@@ -25,7 +25,7 @@ log, and the old ones stay in force. Changes to hostname, data, listen, tls, log
 need a restart.
 
 SIGUSR2 goes on as the program that is installed by then, if that finds the config right, and no client is refused
-meanwhile. Sockets that systemd opened (names: submission, submissions) are used instead of the addresses in the config.
+meanwhile. Sockets that systemd opened (names: submission, submissions, admin) are used instead of the addresses in the config.
 
 Examples:
     smarthost serve
