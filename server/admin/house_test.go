@@ -28,6 +28,8 @@ type house struct {
 	change func(ctx context.Context, progress func(Outcome)) (Outcome, error)
 	entry  Entry          // the one that waits
 	told   func() []Story // what Trace tells
+	users  []User
+	is     Status
 }
 
 type logBuffer struct {
@@ -48,7 +50,7 @@ func (l *logBuffer) String() string {
 }
 
 func newHouse() *house {
-	h := &house{log: new(logBuffer), entry: Entry{ID: "id1"}}
+	h := &house{log: new(logBuffer), entry: Entry{ID: "id1"}, users: []User{}, is: Status{Version: "1"}}
 	h.Server = &Server{
 		Hostname: "mx.example.org",
 		Token: func(secret string) (Caller, error) {
@@ -61,7 +63,7 @@ func newHouse() *house {
 			return Caller{}, ErrToken
 		},
 		Health:   &Health{},
-		Status:   func(context.Context) (Status, error) { return Status{Version: "1"}, nil },
+		Status:   func(context.Context) (Status, error) { return h.is, nil },
 		Queue:    h,
 		Accounts: h,
 		Refusals: new(Refusals),
@@ -101,7 +103,7 @@ func (h *house) Rules(context.Context) ([]Rule, error)           { return nil, n
 func (h *house) AddRule(_ context.Context, r Rule) (Rule, error) { return r, nil }
 func (h *house) RemoveRule(context.Context, int64) error         { return nil }
 
-func (h *house) Users(context.Context, string) ([]User, error) { return []User{}, nil }
+func (h *house) Users(context.Context, string) ([]User, error) { return h.users, nil }
 
 func (h *house) AddDevice(context.Context, NewDevice) (string, error) { return "made-secret", nil }
 

@@ -23,19 +23,27 @@ var pages = []route{
 	{"POST", "/login", "", (*Server).login},
 	{"POST", "/logout", "", (*Server).logout},
 	{"GET", "/static/{file}", "", (*Server).static},
+	{"GET", "/now", Read, (*Server).nowPage},
+	{"GET", "/now/events", Read, (*Server).nowEvents},
 	{"GET", "/refusals", Read, (*Server).refusalsPage},
 	{"GET", "/queue", Read, (*Server).queuePage},
 	{"GET", "/queue/order", Mail, (*Server).confirmOrder},
 	{"POST", "/queue/order", Mail, (*Server).carryOut},
 	{"GET", "/trace", Read, (*Server).tracePage},
 	{"GET", "/trace/events", Read, (*Server).traceEvents},
+	{"GET", "/users", Read, (*Server).usersPage},
+	{"POST", "/users/devices", Users, (*Server).makeDevice},
+	{"GET", "/users/revoke", Users, (*Server).confirmRevoke},
+	{"POST", "/users/revoke", Users, (*Server).revoke},
 }
 
 // links are the pages in the navigation, in its order.
 var links = []link{
+	{"/now", "Now"},
 	{"/refusals", "Refusals"},
 	{"/queue", "Queue"},
 	{"/trace", "Trace"},
+	{"/users", "Users"},
 }
 
 type link struct {
@@ -105,7 +113,7 @@ func (s *Server) toLogin(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) front(w http.ResponseWriter, r *request) error {
-	http.Redirect(w, r.Request, "/refusals", http.StatusSeeOther)
+	http.Redirect(w, r.Request, "/now", http.StatusSeeOther)
 	return nil
 }
 

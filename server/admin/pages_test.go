@@ -329,12 +329,15 @@ func TestHostileValuesAreInert(t *testing.T) {
 		story.Attempts = append(story.Attempts, Attempt{Destination: evil, Reports: []string{evil}, Tries: []Try{{Address: evil, Hop: long, TLS: evil, Reply: evil}}})
 	}
 	b.told = func() []Story { return []Story{story} }
+	b.users = []User{{evil, []Device{{Device: evil, Class: long, Senders: []string{evil, long}, LastSeen: &Sighting{Hello: evil}}}}}
+	b.is = Status{Version: evil, Hostname: evil, Config: ConfigSummary{Doors: []string{evil}, Relay: long}, Certificate: CertificateInForce{Names: []string{evil}, Issuer: long},
+		Limits: []LimitInUse{{Account: evil, Class: evil}}}
 	b.Refusals.Add(Refusal{Session: evil, Stage: evil, Account: evil, Device: long, Hello: evil, From: evil, Reply: long})
 	b.Refusals.Add(Refusal{Hello: long, From: long, Reply: evil})
 	b.login(t, "all")
 	query := "=" + url.QueryEscape(evil)
 	for _, path := range []string{"/refusals", "/refusals?search=b", "/refusals?search" + query, "/queue", "/queue?sender" + query + "&after" + query, "/queue/order?do=drop&sender" + query,
-		"/trace?of" + query, "/trace?of=" + url.QueryEscape(long[:900])} {
+		"/trace?of" + query, "/trace?of=" + url.QueryEscape(long[:900]), "/users", "/users/revoke?user" + query + "&device" + query, "/now"} {
 		text := b.get(t, path, 200)
 		if i := strings.IndexAny(text, "\u202e\u2066\x00\x1b"); i >= 0 {
 			// A field of a form keeps what was typed.

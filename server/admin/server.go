@@ -40,16 +40,20 @@ type Server struct {
 	Token  func(secret string) (Caller, error)
 	Health *Health // required
 	// Status tells how things are. Required.
-	Status   func(context.Context) (Status, error)
-	Queue    Queue        // required
-	Accounts Accounts     // required
-	Refusals *Refusals    // required
-	Metrics  http.Handler // answers /metrics, to anybody; nil: there are none
+	Status    func(context.Context) (Status, error)
+	Queue     Queue      // required
+	Accounts  Accounts   // required
+	Refusals  *Refusals  // required
+	Enrolment *Enrolment // nil: devices are made without the configuration of a client
+	// Counts is asked all the time, for the plots of the last hour; nil: there are none.
+	Counts  func(context.Context) (Counts, error)
+	Metrics http.Handler // answers /metrics, to anybody; nil: there are none
 	// Reload reads config, accounts and certificate again, and returns when they are in force or refused. Required.
 	Reload func(context.Context) error
 	Log    zerolog.Logger
 
 	sessions sessions
+	samples  samples
 	streams  atomic.Int32 // pages that are kept up to date
 }
 
@@ -68,6 +72,9 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	var wg sync.WaitGroup
+	if s.Counts != nil {
+		wg.Go(func() { s.samples.take(ctx, s.Counts) })
+	}
 	handlers := map[bool]http.Handler{true: s.handler(true), false: s.handler(false)}
 	for _, d := range doors {
 		h := &http.Server{
