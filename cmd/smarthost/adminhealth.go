@@ -127,12 +127,18 @@ func (s *service) checkAccounts(ctx context.Context) (admin.State, string) {
 	if len(s.Users.Sample(ctx, 1)) == 0 {
 		return admin.Degraded, "there are none, and nobody can log in: smarthost user add NAME"
 	}
+	if s.Users.Fault() != nil {
+		return admin.Degraded, "the file cannot be read again or has damaged lines, the log says which; all others are in force"
+	}
 	return admin.OK, "loaded"
 }
 
 func (s *service) checkConfig(context.Context) (admin.State, string) {
 	if s.configFault.Load() {
 		return admin.Degraded, "the last reload found it wrong, and the one before goes on; smarthost config check says what is wrong"
+	}
+	if waits := s.waiting(); waits != "" {
+		return admin.OK, "in force; " + waits
 	}
 	return admin.OK, "in force"
 }

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// How often the certificate's files are looked at, and how long before the end of its life the log warns.
+// How often the certificate is looked at, and how long before the end of its life the log warns.
 const (
 	certificateLook = time.Minute
 	certificateWarn = 21 * 24 * time.Hour
@@ -84,7 +84,7 @@ func (c *certificates) awaited() error {
 	return nil
 }
 
-// Run looks at the files until ctx ends, and loads them when they have changed.
+// Run renews the certificate and warns of its end until ctx ends. Files that are not the operator's are loaded when they have changed.
 func (c *certificates) Run(ctx context.Context) error {
 	if c.ACME == nil {
 		return c.watch(ctx)
@@ -112,12 +112,12 @@ func (c *certificates) watch(ctx context.Context) error {
 	}
 }
 
-// unchanged tells that the files are as they were, and that the certificate need not be renewed.
+// unchanged tells that files which are not the operator's are as they were, and that the certificate need not be renewed.
 func (c *certificates) unchanged() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	leaf := c.current()
-	if c.Private != nil && due(leaf) || c.look() != c.stamp {
+	if c.Private != nil && due(leaf) || !c.operators() && c.look() != c.stamp {
 		return false
 	}
 	if leaf != nil {
@@ -158,18 +158,11 @@ func (c *certificates) Reload() {
 	c.Log.Info().Strs("names", leaf.DNSNames).Time("expires", leaf.NotAfter).Msg("certificate loaded")
 }
 
-// look describes the files as they are now; it changes when they do, also by a swapped symbolic link.
-func (c *certificates) look() string {
-	var all string
-	for _, name := range []string{c.CertFile, c.KeyFile} {
-		if st, err := os.Stat(name); err == nil {
-			all += fmt.Sprint(st.ModTime().UnixNano(), st.Size(), fileIdentity(st), ";")
-		} else {
-			all += err.Error()
-		}
-	}
-	return all
-}
+// look describes the files as they are now.
+func (c *certificates) look() string { return lookAt(c.CertFile) + lookAt(c.KeyFile) }
+
+// operators tells that the files are the operator's, whose changes are noticed together with those of the config.
+func (c *certificates) operators() bool { return c.Private == nil && c.ACME == nil }
 
 func (c *certificates) warnOfExpiry(leaf *x509.Certificate) {
 	left := time.Until(leaf.NotAfter)

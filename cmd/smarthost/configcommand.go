@@ -9,7 +9,9 @@ import (
 )
 
 const configHelp = `smarthost config prints the whole config file, with what each key means and its default.
-smarthost config check FILE says all that is wrong with a file; exit code 0 if nothing is, 2 otherwise.
+smarthost config check FILE says all that is wrong with a file; exit code 0 if nothing is, 2 otherwise. If a server runs with the
+data folder that the file names, it also says in what that works otherwise, and what a reload or a restart would change. The
+server's own SMARTHOST_ variables are in its values, and the relay's login is not compared.
 
 Examples:
     smarthost config > smarthost.toml
@@ -40,10 +42,10 @@ func configCommand(env *environment, args []string) error {
 		}
 		if c.File == "" {
 			fmt.Fprintln(env.Stdout, "there is no config file; the defaults are in force")
-			return nil
+		} else {
+			fmt.Fprintf(env.Stdout, "%s is right\n", c.File)
 		}
-		fmt.Fprintf(env.Stdout, "%s is right\n", c.File)
-		return nil
+		return compareConfig(env, c)
 	}
 	return usageError("config: expected nothing, or check FILE (see smarthost config --help)")
 }

@@ -20,9 +20,11 @@ import (
 const serveHelp = `smarthost serve takes and forwards mail until SIGTERM or SIGINT, in the foreground.
 
 On a fresh machine it makes its data folder, a private CA with a certificate, and an account with a generated
-password, and says so. SIGHUP reads config, accounts and certificate again; what is wrong with them is said in the
-log, and the old ones stay in force. Changes to hostname, data, listen, tls, log and to submission.max_message_size
-need a restart.
+password, and says so. Config, accounts, certificate, and the files that the config names are read again when they change
+(and have been quiet for a second), and at SIGHUP. What is wrong with them is said in the log and by smarthost health, and
+the old ones stay in force. A reload changes the limits, submission (but for max_message_size), forward (but for
+connections and per_destination) and listen.drain; the log names each other key that has changed and needs a restart, and
+smarthost config check does before.
 
 SIGUSR2 goes on as the program that is installed by then, if that finds the config right, and no client is refused
 meanwhile. Sockets that systemd opened (names: submission, submissions, admin) are used instead of the addresses in the config.
@@ -131,6 +133,7 @@ func serve(env *environment, c *Config, log zerolog.Logger) (err error) {
 // run serves until the environment's context ends: first health says so, then the doors close and the sessions end, then the
 // forwarder stops, then what is remembered is saved and operators are answered no more.
 func (s *service) run(env *environment, doors []*door, hangup, exchange <-chan os.Signal) error {
+	s.watch(env)
 	systemd := newSupervisor(env.Getenv, s.Log)
 	defer context.AfterFunc(env.Context, systemd.Stopping)()
 	group, whole := errgroup.WithContext(context.WithoutCancel(env.Context))
@@ -190,20 +193,31 @@ func (s *service) run(env *environment, doors []*door, hangup, exchange <-chan o
 	return err
 }
 
-// reloadAt reloads at each hangup, and whenever the API wishes, until ctx ends. A reload that waits for a disk that does not answer holds up the next
-// one, but not the end of the program.
+// reloadAt reloads at each hangup, whenever the API wishes, and when files have changed, until ctx ends. A reload that waits for a disk
+// that does not answer holds up the next one, but not the end of the program.
 func (s *service) reloadAt(ctx context.Context, env *environment, systemd *supervisor, hangup <-chan os.Signal) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
 	for {
 		told := make(chan<- error, 1) // nobody reads it
+		asked := true
 		select {
 		case <-hangup:
 		case told = <-s.reloads:
+		case <-tick.C:
+			asked = false
 		case <-ctx.Done():
 			return
 		}
 		done := make(chan struct{})
 		go func() { // ends with the disk, or with the program
 			defer close(done)
+			if !asked && !s.changed(ctx, env) {
+				return
+			}
+			if !asked {
+				s.Log.Info().Msg("files have changed and are read again")
+			}
 			systemd.Reloading()
 			told <- s.reload(env)
 			systemd.Ready()

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -55,10 +54,13 @@ type service struct {
 	Started               time.Time
 	DoorNames, AdminNames []string // for people
 	AdminDoors            []admin.Door
-	AdminPassed           []net.Listener         // of them, those that were open before this program began
-	inForce               atomic.Pointer[Config] // Config, for those who ask while reload changes it
-	configFault           atomic.Bool            // the last reload refused the config
-	reloads               chan chan<- error      // wishes for a reload; its end is told
+	AdminPassed           []net.Listener           // of them, those that were open before this program began
+	inForce               atomic.Pointer[Config]   // Config, for those who ask while reload changes it
+	configFault           atomic.Bool              // the last reload refused the config
+	configWaits           atomic.Pointer[[]string] // keys whose new values wait for a restart
+	files                 fileWatch                // only who reloads uses it
+	relayRoots            *x509.CertPool           // that the Deliverer trusts; only reload changes it
+	reloads               chan chan<- error        // wishes for a reload; its end is told
 }
 
 // newService opens what the config names. The caller closes the Spool.
@@ -82,16 +84,12 @@ func (s *service) introduce() error {
 	if err := s.Certificates.Load(); err != nil {
 		return err
 	}
-	roots, err := readRoots(c.Forward.CA)
-	if err != nil {
-		return err
-	}
 	s.Users = &userfile.File{Path: c.userFile(), Log: s.Log}
 	s.Sightings = new(auth.Sightings)
 	s.Limits = new(limit.Limits)
 	s.Policy = &policy.Policy{Hostname: c.Hostname, Limits: s.Limits, Metrics: s.Metrics}
 	s.Router = new(currentRouter)
-	s.Deliverer = &deliver.Deliverer{Hostname: c.Hostname, RootCAs: roots, Metrics: s.Metrics, Log: s.Log}
+	s.Deliverer = &deliver.Deliverer{Hostname: c.Hostname, Metrics: s.Metrics, Log: s.Log}
 	s.Routes = &watchedRoutes{Deliverer: s.Deliverer, good: time.Now()}
 	s.Refusals = new(admin.Refusals)
 	s.Health = &admin.Health{Checks: s.healthChecks()}
@@ -130,66 +128,6 @@ func (s *service) introduce() error {
 	}
 	s.Admin = s.newAdmin()
 	return errors.Join(s.configure(c), s.State.Load())
-}
-
-// configure puts in force what can change while the service runs. An error means that nothing was changed.
-func (s *service) configure(c *Config) error {
-	router, err := newRouter(c)
-	if err != nil {
-		return err
-	}
-	err = s.Server.Configure(server.Settings{
-		Unauthenticated: server.Mode(c.Submission.Unauthenticated),
-		Help:            c.Submission.Help,
-		MaxRecipients:   c.Submission.MaxRecipients,
-		DuplicateWindow: window(c.Submission.DuplicateWindow),
-	})
-	if err != nil {
-		return err
-	}
-	s.Router.Store(router)
-	s.Limits.Configure(c.Limits)
-	s.Policy.Configure(policy.Settings{ShowClient: c.Submission.ClientAddress})
-	s.Forwarder.Configure(forward.Settings{Retry: c.Forward.Retry, GiveUp: c.Forward.GiveUp})
-	return nil
-}
-
-// reload reads config, accounts and certificate again. Each of the three is taken whole or not at all. What is wrong is in the log
-// and in the error.
-func (s *service) reload(env *environment) error {
-	s.Certificates.Reload()
-	fault := s.Certificates.Fault()
-	if err := s.Users.Reload(); err != nil {
-		fault = errors.Join(fault, err)
-		s.Log.Error().Err(err).Msg("the accounts cannot be read; the old ones stay in force")
-	}
-	c, err := loadConfig(env, s.Config.File)
-	if err == nil {
-		err = s.configure(c)
-	}
-	if err != nil {
-		s.Log.Error().Err(err).Msg("the config is wrong; the old one stays in force")
-		s.configFault.Store(true)
-		return errors.Join(err, fault)
-	}
-	if needsRestart(s.Config, c) {
-		s.Log.Warn().Msg("some changes of the config need a restart: hostname, data, listen, tls, queue, log, submission.max_message_size, forward.ca, forward.connections, forward.per_destination")
-	}
-	s.Config = c
-	s.inForce.Store(c)
-	s.configFault.Store(false)
-	s.warnOfExposed(env)
-	s.Log.Info().Str("config", c.File).Msg("reloaded")
-	return fault
-}
-
-// needsRestart compares what reload does not change.
-func needsRestart(old, new *Config) bool {
-	fixed := func(c *Config) any {
-		return []any{c.Hostname, c.Data, c.Listen, c.TLS, c.Accounts, c.Queue, c.Log, c.Submission.MaxMessageSize,
-			c.Forward.CA, c.Forward.Connections, c.Forward.PerDestination, honoursRequireTLS(c)}
-	}
-	return !reflect.DeepEqual(fixed(old), fixed(new))
 }
 
 // currentRouter is the router in force, which a reload exchanges.

@@ -35,15 +35,3 @@ func TestSelfInMXList(t *testing.T) {
 		}
 	}
 }
-
-func TestReloadSaysWhatNeedsARestart(t *testing.T) {
-	old := wired(t, "")
-	if needsRestart(old, wired(t, "[submission]\nhelp = \"https://example.org\"\n[limits.default]\nmessages = \"1/1h\"\n[forward]\nretry = [\"1m\"]\n")) {
-		t.Error("settings that a reload changes are said to need a restart")
-	}
-	for _, text := range []string{"hostname = \"other\"", "[listen]\nper_address = 1", "[submission]\nmax_message_size = \"1MiB\"", "[forward]\nconnections = 1"} {
-		if !needsRestart(old, wired(t, text)) {
-			t.Errorf("%q is said to need no restart", text)
-		}
-	}
-}

@@ -64,6 +64,7 @@ func newHouse() *house {
 		},
 		Health:   &Health{},
 		Status:   func(context.Context) (Status, error) { return h.is, nil },
+		Config:   func(context.Context) (ConfigInForce, error) { return ConfigInForce{}, nil },
 		Queue:    h,
 		Accounts: h,
 		Refusals: new(Refusals),

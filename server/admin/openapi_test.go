@@ -15,7 +15,7 @@ import (
 var described = []any{
 	Fault{}, Report{}, Result{}, Status{}, ConfigSummary{}, ConnectionsInUse{}, QueueSize{}, CertificateInForce{}, LimitInUse{}, Use{},
 	QueuePage{}, Entry{}, Recipient{}, Order{}, Filter{}, Outcome{}, Stories{}, Story{}, Attempt{}, Try{}, Rule{}, RuleList{}, Removed{},
-	UserList{}, User{}, Device{}, Sighting{}, NewDevice{}, MadeDevice{}, Revoked{}, RefusalPage{}, Refusal{}, Reloaded{},
+	UserList{}, User{}, Device{}, Sighting{}, NewDevice{}, MadeDevice{}, Revoked{}, RefusalPage{}, Refusal{}, Reloaded{}, ConfigInForce{}, Setting{},
 }
 
 type document struct {

@@ -32,6 +32,7 @@ var routes = []route{
 	{"GET", "/metrics", "", (*Server).metrics},
 	{"GET", "/api/v1/openapi.json", Read, (*Server).describe},
 	{"GET", "/api/v1/status", Read, (*Server).status},
+	{"GET", "/api/v1/config", Read, (*Server).config},
 	{"GET", "/api/v1/queue", Read, (*Server).listQueue},
 	{"GET", "/api/v1/queue/{id}", Read, (*Server).showMessage},
 	{"POST", "/api/v1/queue", Mail, (*Server).changeQueue},

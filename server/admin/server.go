@@ -40,7 +40,9 @@ type Server struct {
 	Token  func(secret string) (Caller, error)
 	Health *Health // required
 	// Status tells how things are. Required.
-	Status    func(context.Context) (Status, error)
+	Status func(context.Context) (Status, error)
+	// Config tells what is in force, without secrets. Required.
+	Config    func(context.Context) (ConfigInForce, error)
 	Queue     Queue      // required
 	Accounts  Accounts   // required
 	Refusals  *Refusals  // required
@@ -125,8 +127,8 @@ func (f faults) Write(line []byte) (int, error) {
 }
 
 func (s *Server) check() error {
-	if s.Hostname == "" || s.Token == nil || s.Health == nil || s.Status == nil || s.Queue == nil || s.Accounts == nil || s.Refusals == nil || s.Reload == nil {
-		return errors.New("admin: Hostname, Token, Health, Status, Queue, Accounts, Refusals and Reload are required")
+	if s.Hostname == "" || s.Token == nil || s.Health == nil || s.Status == nil || s.Config == nil || s.Queue == nil || s.Accounts == nil || s.Refusals == nil || s.Reload == nil {
+		return errors.New("admin: Hostname, Token, Health, Status, Config, Queue, Accounts, Refusals and Reload are required")
 	}
 	return nil
 }
