@@ -39,6 +39,7 @@ type acmeIssuer struct {
 	Log       zerolog.Logger
 
 	client *acme.Client
+	unkept *acmeRecord // what the last failure should have left on disk; nil if it did
 }
 
 func newACME(c *Config, log zerolog.Logger) *acmeIssuer {
@@ -114,8 +115,10 @@ func (a *acmeIssuer) wait(now time.Time) time.Duration {
 	if leaf := a.leaf(); leaf != nil {
 		due = renewAt(leaf)
 	}
-	if again := a.read().again(now); again.After(due) {
-		due = again
+	for _, r := range []*acmeRecord{a.read(), a.unkept} {
+		if r != nil && r.again(now).After(due) {
+			due = r.again(now)
+		}
 	}
 	if due.IsZero() {
 		return 0
@@ -143,7 +146,9 @@ func (a *acmeIssuer) attempt(ctx context.Context) {
 	}
 	event.Str("error", shorten(err.Error())).Str("authority", a.Directory).Str("name", a.Hostname).
 		Str("do", a.advice(err)).Time("again", r.Again).Msg("the ACME authority has given no certificate")
+	a.unkept = nil
 	if err := a.write(r); err != nil {
+		a.unkept = r
 		a.Log.Error().Err(err).Msg("it cannot be kept when the ACME authority may be asked again")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -117,5 +118,26 @@ func TestACMENoHammering(t *testing.T) {
 	c.Reload()
 	if c.TLS() == nil || !strings.Contains(log.String(), "certificate.pem is missing") {
 		t.Errorf("the one in force was thrown away, or nothing said:\n%s", log)
+	}
+}
+
+// When it cannot be written down that the authority is to be left alone, it is left alone all the same while the server runs.
+func TestACMEDiskFails(t *testing.T) {
+	t.Parallel()
+	authority := newAuthority(t, acmeTestLife)
+	c, log := authority.issuer(t.TempDir(), "mx.example.org")
+	if err := os.MkdirAll(filepath.Join(c.ACME.recordFile(), "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.ACME.attempt(t.Context())
+	if wait := c.ACME.wait(time.Now()); wait < 30*time.Second {
+		t.Errorf("it is asked again in %s:\n%s", wait, log)
+	}
+	if err := os.RemoveAll(c.ACME.recordFile()); err != nil {
+		t.Fatal(err)
+	}
+	c.ACME.attempt(t.Context())
+	if c.TLS() == nil {
+		t.Errorf("no certificate with the disk in order:\n%s", log)
 	}
 }
