@@ -33,8 +33,11 @@ func shortSocket(path string) (name string, done func(), err error) {
 }
 
 // listenSocket opens a Unix socket that nobody but this user can connect to, not even for a moment, in place of one that an
-// earlier run has left. The file is the caller's to remove.
+// earlier run has left. What is no socket, or one that another program answers at, stays as it is. The file is the caller's to remove.
 func listenSocket(path string) (l net.Listener, err error) {
+	if err := vacant(path); err != nil {
+		return nil, err
+	}
 	folder, err := os.MkdirTemp(filepath.Dir(path), ".admin-") // others cannot enter it
 	if err != nil {
 		return nil, err
@@ -55,6 +58,26 @@ func listenSocket(path string) (l net.Listener, err error) {
 		return nil, errors.Join(err, u.Close())
 	}
 	return u, nil
+}
+
+// vacant tells why a socket cannot take the place of what is at path.
+func vacant(path string) error {
+	st, err := os.Lstat(path)
+	if err != nil { // if it is not that there is nothing, it is said again later
+		return nil
+	}
+	if st.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("%s is there already and is no socket", path)
+	}
+	name, done, err := shortSocket(path)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if c, err := net.Dial("unix", name); err == nil {
+		return errors.Join(fmt.Errorf("another program listens at %s", path), c.Close())
+	}
+	return nil
 }
 
 // openAdmin opens the socket in data, which is trusted, and listen.admin or what was passed in its place.

@@ -150,3 +150,31 @@ func TestAdminClientErrors(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A socket takes the place of nothing that somebody may need.
+func TestAdminSocketIsNotForOthers(t *testing.T) {
+	folder := t.TempDir()
+	live, err := listenSocket(filepath.Join(folder, "live"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Close()
+	file := filepath.Join(folder, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("live", filepath.Join(folder, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"live": "another program listens at ", "file": "is no socket", "link": "is no socket"} {
+		if l, err := listenSocket(filepath.Join(folder, name)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+			if err == nil {
+				l.Close()
+			}
+		}
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "precious" {
+		t.Errorf("%q %v", text, err)
+	}
+}
