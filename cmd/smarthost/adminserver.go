@@ -20,13 +20,14 @@ func (s *service) newAdmin() *admin.Server {
 		Token:    s.Config.tokens().Caller,
 		Health:   s.Health,
 		Status:   s.status,
-		Config:   s.configInForce,
 		Queue:    adminQueue{s},
 		Accounts: adminAccounts{s},
 		Refusals: s.Refusals,
 		Reload:   s.reloadNow,
 		Metrics:  metricsPage(s.Metrics, facts{s}),
 		Log:      s.Log,
+
+		Counts: s.counts, Enrolment: s.adminEnrolment(),
 	}
 }
 
