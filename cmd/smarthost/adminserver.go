@@ -20,6 +20,7 @@ func (s *service) newAdmin() *admin.Server {
 		Token:    s.Config.tokens().Caller,
 		Health:   s.Health,
 		Status:   s.status,
+		Config:   s.configInForce,
 		Queue:    adminQueue{s},
 		Accounts: adminAccounts{s},
 		Refusals: s.Refusals,
