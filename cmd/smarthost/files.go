@@ -11,7 +11,13 @@ import (
 )
 
 // writeFile puts content at path so that a reader, or a start after a power cut, sees the old content or the new one, never a part.
-func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
+func writeFile(path string, content []byte, mode fs.FileMode) error {
+	return writeFileFor(nil, path, content, mode)
+}
+
+// writeFileFor is writeFile with another owner, nil for none. The file has it before it has its name: afterwards whoever may write to
+// the folder could have put a link to a file of somebody else in its place.
+func writeFileFor(owner *syscall.Stat_t, path string, content []byte, mode fs.FileMode) (err error) {
 	folder := filepath.Dir(path)
 	f, err := os.CreateTemp(folder, "."+filepath.Base(path)+"-*")
 	if err != nil {
@@ -23,6 +29,9 @@ func writeFile(path string, content []byte, mode fs.FileMode) (err error) {
 		}
 	}()
 	_, err = f.Write(content)
+	if owner != nil {
+		err = errors.Join(err, f.Chown(int(owner.Uid), int(owner.Gid)))
+	}
 	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,6 +114,31 @@ func TestCommandsThatAskAreCalledRightly(t *testing.T) {
 	for _, command := range []string{"token", "health", "status"} {
 		if out, _, code := h.run("", command, "--help"); code != 0 || !strings.Contains(out, "Example") {
 			t.Errorf("%s --help: %d %s", command, code, out)
+		}
+	}
+}
+
+// What root writes belongs to whoever has the folder, and a link that stands there is replaced, not followed.
+func TestTokenFileOwner(t *testing.T) {
+	folder, owner := t.TempDir(), os.Geteuid()
+	other := filepath.Join(t.TempDir(), "other")
+	if err := errors.Join(os.WriteFile(other, nil, 0o644), os.Symlink(other, filepath.Join(folder, "admin-tokens"))); err != nil {
+		t.Fatal(err)
+	}
+	if owner == 0 {
+		owner = 12345
+		if err := os.Chown(folder, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tokens := (&Config{Data: folder}).tokens()
+	if _, err := tokens.Add("one", []admin.Scope{admin.Read}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{tokens.Path: owner, other: os.Geteuid()} {
+		st, err := os.Lstat(path)
+		if err != nil || !st.Mode().IsRegular() || int(st.Sys().(*syscall.Stat_t).Uid) != want {
+			t.Errorf("%s: %+v, %v; want user %d", path, st, err, want)
 		}
 	}
 }

@@ -152,20 +152,22 @@ func (t *tokenFile) change(edit func([]apiToken) ([]apiToken, error)) error {
 	for _, one := range all {
 		text.WriteString(one.line())
 	}
-	if err := writeFile(t.Path, []byte(text.String()), 0o600); err != nil {
+	owner, err := t.reader(folder)
+	if err == nil {
+		err = writeFileFor(owner, t.Path, []byte(text.String()), 0o600)
+	}
+	if err != nil {
 		return fmt.Errorf("write the tokens: %w", err)
 	}
-	return t.giveAway(folder)
+	return nil
 }
 
-// giveAway makes what root has written the property of whoever has the folder, since that is who has to read it.
-func (t *tokenFile) giveAway(folder *os.File) error {
+// reader is whoever has the folder, since that is who has to read what root writes; nil if this is nobody else.
+func (t *tokenFile) reader(folder *os.File) (*syscall.Stat_t, error) {
 	st, err := folder.Stat()
 	if err != nil || os.Geteuid() != 0 {
-		return err
+		return nil, err
 	}
-	if owner, ok := st.Sys().(*syscall.Stat_t); ok {
-		return os.Chown(t.Path, int(owner.Uid), int(owner.Gid))
-	}
-	return nil
+	owner, _ := st.Sys().(*syscall.Stat_t)
+	return owner, nil
 }
