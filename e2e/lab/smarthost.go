@@ -165,6 +165,12 @@ func (s *Smarthost) Signal(t *testing.T, signal syscall.Signal) {
 func (s *Smarthost) Stop(t *testing.T, limit time.Duration) {
 	t.Helper()
 	s.Signal(t, syscall.SIGTERM)
+	s.End(t, limit)
+}
+
+// End returns when the process, which was sent SIGTERM, has ended; it has to with exit code 0 within the limit.
+func (s *Smarthost) End(t *testing.T, limit time.Duration) {
+	t.Helper()
 	select {
 	case <-s.ended:
 	case <-time.After(limit):
