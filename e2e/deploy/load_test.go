@@ -68,7 +68,11 @@ func (l *load) deliver(n int64) {
 		default:
 			l.refused.Add(1)
 			l.first.CompareAndSwap(nil, err.Error())
-			<-time.After(10 * time.Millisecond)
+			select {
+			case <-l.stop:
+				return // it has failed already, and might do so for ever
+			case <-time.After(10 * time.Millisecond):
+			}
 		}
 	}
 }
@@ -99,15 +103,15 @@ func (l *load) end(t *testing.T, upstream *lab.Sink) {
 	lab.Await(t, "enough connections", patience, func() bool { return l.made.Load() >= connections })
 	close(l.stop)
 	l.wg.Wait()
+	if n := l.refused.Load(); n > 0 {
+		t.Fatalf("%d of %d connections were refused; the first: %v", n, l.made.Load(), l.first.Load())
+	}
 	mails := int(l.mails.Load())
 	seen := map[string]int{}
 	for _, m := range upstream.Wait(t, mails, patience) {
 		seen[string(lab.AfterField(m.Content))]++
 	}
 	t.Logf("%d connections, %d refused, %d told to try again; %d mails", l.made.Load(), l.refused.Load(), l.again.Load(), mails)
-	if n := l.refused.Load(); n > 0 {
-		t.Errorf("%d of %d connections were refused; the first: %v", n, l.made.Load(), l.first.Load())
-	}
 	for content, n := range seen {
 		if n != 1 {
 			t.Errorf("arrived %d times: %q", n, content)
