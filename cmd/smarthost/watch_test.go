@@ -71,20 +71,20 @@ func TestChangedFiles(t *testing.T) {
 	env := testEnvironment(t, map[string]string{"SMARTHOST_FORWARD_RELAY_FILE": secret})
 	s, folder := watching(t, env)
 	looks(t, s, env, false, false)
-	changes := map[string]func(){
-		"swapped link": func() { mount(t, folder, "2", "# another\n[forward]\nrelay_password_file = \"password\"\n") },
-		"config": func() {
-			put(t, filepath.Join(folder, "..data", "smarthost.toml"), "# longer than before\n# and before\n")
-		},
-		"password":    func() { put(t, filepath.Join(folder, "..data", "password"), "other secret") },
-		"certificate": func() { put(t, filepath.Join(folder, "..data", "c.pem"), "another") },
-		"key":         func() { put(t, filepath.Join(folder, "..data", "k.pem"), "another") },
-		"gone":        func() { os.Remove(filepath.Join(folder, "password")) },
-		"variable":    func() { put(t, secret, "smtp://u@other.example") },
-	}
-	for name, change := range changes {
-		t.Run(name, func(t *testing.T) {
-			change()
+	for _, c := range []struct {
+		name   string
+		change func()
+	}{
+		{"swapped link", func() { mount(t, folder, "2", "# another\n[forward]\nrelay_password_file = \"password\"\n") }},
+		{"config", func() { put(t, filepath.Join(folder, "..data", "smarthost.toml"), "# longer than before\n# and before\n") }},
+		{"password", func() { put(t, filepath.Join(folder, "..data", "password"), "other secret") }},
+		{"certificate", func() { put(t, filepath.Join(folder, "..data", "c.pem"), "another") }},
+		{"key", func() { put(t, filepath.Join(folder, "..data", "k.pem"), "another") }},
+		{"variable", func() { put(t, secret, "smtp://u@another.example") }}, // of another length: clocks of files tick slowly
+		{"gone", func() { os.Remove(filepath.Join(folder, "password")) }},   // after which what it led to does not count
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.change()
 			looks(t, s, env, false, true)
 			s.files.taken = s.look(env)
 			looks(t, s, env, false)
