@@ -76,7 +76,9 @@ func TestChangedFiles(t *testing.T) {
 		change func()
 	}{
 		{"swapped link", func() { mount(t, folder, "2", "# another\n[forward]\nrelay_password_file = \"password\"\n") }},
-		{"config", func() { put(t, filepath.Join(folder, "..data", "smarthost.toml"), "# longer than before\n# and before\n") }},
+		{"config", func() {
+			put(t, filepath.Join(folder, "..data", "smarthost.toml"), "# longer than before\n# and before\n")
+		}},
 		{"password", func() { put(t, filepath.Join(folder, "..data", "password"), "other secret") }},
 		{"certificate", func() { put(t, filepath.Join(folder, "..data", "c.pem"), "another") }},
 		{"key", func() { put(t, filepath.Join(folder, "..data", "k.pem"), "another") }},
