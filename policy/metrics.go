@@ -8,7 +8,9 @@ import (
 )
 
 // metrics counts what the limits stopped. Whose they were is no label.
-type metrics struct{ limited map[limit.Kind]prometheus.Counter }
+type metrics struct {
+	limited map[limit.Kind]prometheus.Counter
+}
 
 // count are the policy's metrics, registered when first asked for.
 func (p *Policy) count() *metrics {
