@@ -30,6 +30,8 @@ type house struct {
 	told   func() []Story // what Trace tells
 	users  []User
 	is     Status
+
+	inForce ConfigInForce
 }
 
 type logBuffer struct {
@@ -64,7 +66,7 @@ func newHouse() *house {
 		},
 		Health:   &Health{},
 		Status:   func(context.Context) (Status, error) { return h.is, nil },
-		Config:   func(context.Context) (ConfigInForce, error) { return ConfigInForce{}, nil },
+		Config:   func(context.Context) (ConfigInForce, error) { return h.inForce, nil },
 		Queue:    h,
 		Accounts: h,
 		Refusals: new(Refusals),

@@ -56,3 +56,6 @@ func (r *Refusal) holds(words []string) bool {
 	}
 	return true
 }
+
+// OfMail tells whether it was a mail that was refused, and not a connection or a login before it.
+func (r Refusal) OfMail() bool { return r.Stage == "MAIL" || r.Stage == "RCPT" || r.Stage == "DATA" }

@@ -35,6 +35,7 @@ var pages = []route{
 	{"POST", "/users/devices", Users, (*Server).makeDevice},
 	{"GET", "/users/revoke", Users, (*Server).confirmRevoke},
 	{"POST", "/users/revoke", Users, (*Server).revoke},
+	{"GET", "/config", Read, (*Server).configPage},
 }
 
 // links are the pages in the navigation, in its order.
@@ -44,6 +45,7 @@ var links = []link{
 	{"/queue", "Queue"},
 	{"/trace", "Trace"},
 	{"/users", "Users"},
+	{"/config", "Config"},
 }
 
 type link struct {
@@ -123,6 +125,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"stamp": stamp,
 	"bytes": octets,
 	"class": replyClass,
+	"count": count,
 	"few":   few,
 	"left":  left,
 	"verbs": func() []verb { return verbs },

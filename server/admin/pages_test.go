@@ -332,12 +332,13 @@ func TestHostileValuesAreInert(t *testing.T) {
 	b.users = []User{{evil, []Device{{Device: evil, Class: long, Senders: []string{evil, long}, LastSeen: &Sighting{Hello: evil}}}}}
 	b.is = Status{Version: evil, Hostname: evil, Config: ConfigSummary{Doors: []string{evil}, Relay: long}, Certificate: CertificateInForce{Names: []string{evil}, Issuer: long},
 		Limits: []LimitInUse{{Account: evil, Class: evil}}}
+	b.inForce = ConfigInForce{evil, []Setting{{evil, long, true}}}
 	b.Refusals.Add(Refusal{Session: evil, Stage: evil, Account: evil, Device: long, Hello: evil, From: evil, Reply: long})
 	b.Refusals.Add(Refusal{Hello: long, From: long, Reply: evil})
 	b.login(t, "all")
 	query := "=" + url.QueryEscape(evil)
 	for _, path := range []string{"/refusals", "/refusals?search=b", "/refusals?search" + query, "/queue", "/queue?sender" + query + "&after" + query, "/queue/order?do=drop&sender" + query,
-		"/trace?of" + query, "/trace?of=" + url.QueryEscape(long[:900]), "/users", "/users/revoke?user" + query + "&device" + query, "/now"} {
+		"/trace?of" + query, "/trace?of=" + url.QueryEscape(long[:900]), "/users", "/users/revoke?user" + query + "&device" + query, "/now", "/config", "/config?search" + query} {
 		text := b.get(t, path, 200)
 		if i := strings.IndexAny(text, "\u202e\u2066\x00\x1b"); i >= 0 {
 			// A field of a form keeps what was typed.
@@ -412,4 +413,30 @@ func TestPagesAreKeptUpToDate(t *testing.T) {
 		}
 		ending.Wait()
 	})
+}
+
+// Each key is shown with its value, and found by either.
+func TestConfigInForce(t *testing.T) {
+	b := newBrowser(false)
+	b.inForce = ConfigInForce{Settings: []Setting{{"forward.relay", `"smtp://relay.example"`, true}, {"listen.submission", `[":587"]`, false}}}
+	b.login(t, "reader")
+	if text := b.get(t, "/config", 200); !strings.Contains(text, "smtp://relay.example") || !strings.Contains(text, "a restart changes it") {
+		t.Error(text)
+	}
+	for _, search := range []string{"SUBMISSION", "587"} {
+		if text := b.get(t, "/config?search="+search, 200); strings.Contains(text, "relay.example") || !strings.Contains(text, "listen.submission") {
+			t.Error(text)
+		}
+	}
+}
+
+// That a mail bounces is said of mail alone: what becomes of a login that fails is the client's to decide.
+func TestWhatARefusalMeans(t *testing.T) {
+	for stage, want := range map[string]bool{"connection": false, "AUTH": false, "MAIL": true, "RCPT": true, "DATA": true} {
+		b := newBrowser(true)
+		b.Refusals.Add(Refusal{Stage: stage, Code: 550})
+		if text := b.get(t, "/refusals", 200); strings.Contains(text, "the mail bounces<") != want {
+			t.Errorf("%s: %s", stage, text)
+		}
+	}
 }

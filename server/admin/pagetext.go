@@ -111,3 +111,11 @@ func few(list any) any {
 
 // left is how many few leaves out.
 func left(list any) int { return max(0, reflect.ValueOf(list).Len()-mostRecipients) }
+
+// count is a number with its noun.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
