@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -359,6 +360,14 @@ func TestHostileValuesAreInert(t *testing.T) {
 func TestPagesAreKeptUpToDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, l := newHouse(), newPipes()
+		token := h.Token
+		var revoked atomic.Bool
+		h.Token = func(secret string) (Caller, error) {
+			if revoked.Load() {
+				return Caller{}, ErrToken
+			}
+			return token(secret)
+		}
 		stop := h.run(t, Door{Listener: l})
 		defer stop()
 		began := time.Now()
@@ -381,7 +390,7 @@ func TestPagesAreKeptUpToDate(t *testing.T) {
 			return bufio.NewReader(response.Body), response, func() { conn.Close() }
 		}
 		body, response, done := open()
-		defer done()
+		defer func() { done() }()
 		if kind := response.Header.Get("Content-Type"); kind != "text/event-stream" {
 			t.Error(kind)
 		}
@@ -405,11 +414,22 @@ func TestPagesAreKeptUpToDate(t *testing.T) {
 		if text := next(); !strings.Contains(text, "bob") || time.Since(began) > time.Minute+2*eventPause {
 			t.Errorf("after %s: %s", time.Since(began), text)
 		}
-		began = time.Now()
+		asked := time.Now()
+		revoked.Store(true)
+		if text := next(); text != "end" || time.Since(asked) > 2*eventPause {
+			t.Errorf("after the end of the token, %s: %s", time.Since(asked), text)
+		}
+		revoked.Store(false)
+		done()
+		body, _, done = open()
+		if text := next(); !strings.Contains(text, "bob") {
+			t.Error(text)
+		}
+		asked = time.Now()
 		var ending sync.WaitGroup
 		ending.Go(stop)
-		if text := next(); text != "end" || time.Since(began) > time.Second {
-			t.Errorf("after %s: %s", time.Since(began), text)
+		if text := next(); text != "end" || time.Since(asked) > time.Second {
+			t.Errorf("after %s: %s", time.Since(asked), text)
 		}
 		ending.Wait()
 	})
