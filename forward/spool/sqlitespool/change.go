@@ -75,7 +75,7 @@ func (e *enqueue) apply(b *batch) (refused, fault error) {
 	}
 	b.totals.messages++
 	b.totals.bytes += e.envelope.Size
-	return nil, nil
+	return nil, b.noteQueued(e)
 }
 
 func (e *enqueue) applied() {

@@ -238,6 +238,7 @@ func (s *Spool) settlement(l *lease, t spool.Settlement) (*settle, error) {
 		e.setBody(r.Content)
 		c.reports = append(c.reports, e)
 	}
+	c.events = s.settledEvents(l, &t)
 	if s.config.History > 0 {
 		c.past, err = newPast(l, &t, len(c.rest) > 0)
 	}

@@ -242,6 +242,9 @@ func (c *control) remove(b *batch, t *target, r *now) error {
 	if t.gone, err = b.forget(id, size); err != nil {
 		return err
 	}
+	if err := b.noteRemoved(c.s, &t.entry.Envelope, destination, rs, r.messageID); err != nil {
+		return err
+	}
 	if c.s.config.History == 0 {
 		return nil
 	}

@@ -1,7 +1,7 @@
 // Package sqlitespool keeps the queue in a folder of one machine: one SQLite database, and one file for each large body.
 //
-//	queue.db, -wal, -shm   messages, deliveries, bodies under 64 KiB, rules, history; readable with the sqlite3 tool, and for its
-//	                       user alone, since relays that mail is rerouted to stand there with their logins
+//	queue.db, -wal, -shm   messages, deliveries, bodies under 64 KiB, rules, history, events that are to be told; readable with the
+//	                       sqlite3 tool, and for its user alone, since relays that mail is rerouted to stand there with their logins
 //	body/<id>              bodies from 64 KiB on, as they were written
 //	lock                   held by the one process that may write; its pid is inside
 //
@@ -19,7 +19,9 @@
 // reads again in its own transaction. The history gets one row with each Settle, the last one with what the message's row said;
 // old rows go with later transactions, some hundred at a time, and every ten minutes when there are none.
 //
-// The format is 2. Open brings a database of format 1 to it in one transaction that adds columns and tables; there is no way back.
+// The format is 3. Open brings a database of an older one to it in one transaction that adds columns and tables; there is no way back.
+//
+// Events are written down in the transaction that makes them true, once for each listener that wants them, and are gone when Told says so.
 //
 // Every row and body has a CRC-32C. What does not match is set aside as damaged.
 //

@@ -36,8 +36,20 @@ type Config struct {
 	History time.Duration
 	// HistoryRows is how many attempts the history has at most; the oldest go first. 0 = 1 million.
 	HistoryRows int64
+	// Listeners are told of events: what each of them wants is written down in the transaction that makes it true. nil: nothing is.
+	Listeners Listeners
+	// EventRows is how many events wait at most for all listeners together; the oldest are dropped. 0 = 100 000.
+	EventRows int64
 	// Metrics is where the queue's figures are registered by Open; nil: nowhere.
 	Metrics prometheus.Registerer
+}
+
+// Listeners are those that are told of events.
+type Listeners interface {
+	// Names are all of them. What waits for others, from before a restart, is dropped.
+	Names() []string
+	// Want names those that want an event, of which ID and At are not set. It is called within transactions and must be quick.
+	Want(e *spool.Event) []string
 }
 
 // Validate names all faults.
@@ -51,6 +63,9 @@ func (c *Config) Validate() error {
 	}
 	if c.History < 0 || c.HistoryRows < 0 {
 		faults = append(faults, fmt.Errorf("sqlitespool: History is %v and HistoryRows %d; they must not be negative", c.History, c.HistoryRows))
+	}
+	if c.EventRows < 0 {
+		faults = append(faults, fmt.Errorf("sqlitespool: EventRows is %d; it must not be negative", c.EventRows))
 	}
 	return errors.Join(faults...)
 }
@@ -70,6 +85,7 @@ type Spool struct {
 	space   space
 	cache   cache
 	agenda  *agenda
+	outbox  outbox
 	readers *readers
 	metrics *metrics
 
@@ -98,6 +114,9 @@ func Open(ctx context.Context, config Config) (*Spool, error) {
 	}
 	if config.HistoryRows == 0 {
 		config.HistoryRows = defaultHistoryRows
+	}
+	if config.EventRows == 0 {
+		config.EventRows = defaultEventRows
 	}
 	if err := os.MkdirAll(filepath.Join(config.Dir, "body"), 0o700); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
@@ -221,10 +240,13 @@ func (s *Spool) notLost(c *conn) error {
 
 // restore reads what is due and removes body files without a message.
 func (s *Spool) restore(c *conn) error {
-	if err := c.query("SELECT messages, bytes, queued, waiting, held, damaged, history FROM total", func(v []driver.Value) error {
-		s.counts = totals{integer(v[0]), integer(v[1]), integer(v[2]), integer(v[3]), integer(v[4]), integer(v[5]), integer(v[6])}
+	if err := c.query("SELECT messages, bytes, queued, waiting, held, damaged, history, events FROM total", func(v []driver.Value) error {
+		s.counts = totals{integer(v[0]), integer(v[1]), integer(v[2]), integer(v[3]), integer(v[4]), integer(v[5]), integer(v[6]), integer(v[7])}
 		return nil
 	}); err != nil {
+		return explain(s.file(), err)
+	}
+	if err := s.restoreEvents(c); err != nil {
 		return explain(s.file(), err)
 	}
 	rules, err := readRules(c)

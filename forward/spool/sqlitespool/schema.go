@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -12,12 +13,12 @@ import (
 
 const (
 	// version is the database's user_version. A change of the schema raises it and teaches migrate the step.
-	version = 2
+	version = 3
 	// application marks the file as ours ("smho").
 	application = 0x736d686f
 )
 
-// schema is version 1, which upgrade makes version 2 of. Times are milliseconds since 1970, due is NULL for what is never claimed (held, damaged).
+// schema is version 1, which upgrade makes version 2 of, and events version 3. Times are milliseconds since 1970, due is NULL for what is never claimed (held, damaged).
 // The body stands last, so that nothing else has to be read across it.
 const schema = `
 CREATE TABLE message (
@@ -87,6 +88,27 @@ CREATE INDEX history_ended ON history (ended) WHERE ended IS NOT NULL;
 ALTER TABLE total ADD COLUMN history INTEGER NOT NULL DEFAULT 0;
 `
 
+// events makes version 3 of version 2: what listeners are still to be told. They are not in any table of their own: their names are the config's.
+const events = `
+CREATE TABLE event (
+	n        INTEGER PRIMARY KEY AUTOINCREMENT,
+	listener TEXT NOT NULL,
+	id       TEXT NOT NULL,
+	message  TEXT NOT NULL,
+	at       INTEGER NOT NULL,
+	due      INTEGER NOT NULL,
+	attempts INTEGER NOT NULL,
+	record   BLOB NOT NULL,   -- JSON: the event
+	sum      INTEGER NOT NULL -- CRC-32C of listener, id, message, record
+);
+CREATE INDEX event_due ON event (listener, due, n);
+CREATE INDEX event_message ON event (listener, message, n);
+ALTER TABLE total ADD COLUMN events INTEGER NOT NULL DEFAULT 0;
+`
+
+// steps[v] makes version v+1 of version v.
+var steps = []string{schema, upgrade, events}
+
 // quickCheckSize is the size in octets up to which a database that was not closed properly is looked through before use.
 // Above it that would take too long; the rows' checksums find what is wrong when it is read.
 const quickCheckSize = 64 << 20
@@ -129,7 +151,7 @@ func migrate(c *conn, file string, unclean bool) error {
 		}
 	}
 	if v < version {
-		if err := install(c, upgrade); err != nil {
+		if err := install(c, strings.Join(steps[v:], "")); err != nil {
 			return fmt.Errorf("bring %s to format %d; nothing was changed: %w", file, version, explain(file, err))
 		}
 	}
@@ -137,7 +159,7 @@ func migrate(c *conn, file string, unclean bool) error {
 }
 
 func create(c *conn) error {
-	return install(c, schema+upgrade+fmt.Sprintf("PRAGMA application_id = %d;", application))
+	return install(c, strings.Join(steps, "")+fmt.Sprintf("PRAGMA application_id = %d;", application))
 }
 
 // install runs a script that ends in this version, all of it or nothing.

@@ -16,9 +16,10 @@ type settle struct {
 	next    int64
 	delayed bool
 	reports []*enqueue
-	past    *past       // nil: no history
-	queued  []*enqueue  // those reports that were new
-	last    bool        // the message is gone
+	past    *past      // nil: no history
+	queued  []*enqueue // those reports that were new
+	last    bool       // the message is gone
+	events  []spool.Event
 	due     int64       // when the rest is due; never if it is held
 	state   spool.State // of the rest
 }
@@ -31,6 +32,7 @@ func (c *settle) weight() int {
 	for _, r := range c.reports {
 		n += r.weight()
 	}
+	n += 512 * len(c.events)
 	return n
 }
 
@@ -47,6 +49,9 @@ func (c *settle) apply(b *batch) (refused, fault error) {
 		return spool.ErrFenced, fault
 	}
 	*b.totals.of(was)--
+	if fault = b.note(c.s, c.events); fault != nil {
+		return nil, fault
+	}
 	for _, r := range c.reports {
 		refused, fault := r.apply(b)
 		if fault != nil {

@@ -43,7 +43,7 @@ type ticket struct {
 }
 
 // totals are counted along with each change, because counting a million rows for each look at the metrics is too much.
-type totals struct{ messages, bytes, queued, waiting, held, damaged, history int64 }
+type totals struct{ messages, bytes, queued, waiting, held, damaged, history, events int64 }
 
 func (t *totals) of(state spool.State) *int64 {
 	switch state {
@@ -72,7 +72,9 @@ type writer struct {
 	purged    int64 // when old duplicate keys were last removed
 	trimmed   int64 // when no old history was found last
 	reopened  time.Time
-	reopenErr error // the last fault
+	dropped   int64     // events, since the last alarm
+	alarmed   time.Time // when that was
+	reopenErr error     // the last fault
 }
 
 // submit hands a change to the writer and waits for its commit.
@@ -254,10 +256,14 @@ func (w *writer) run(b *batch, all []*ticket, durable bool) error {
 	if err := w.trim(b); err != nil {
 		return err
 	}
+	dropped, err := b.bound(w.s.config.EventRows)
+	if err != nil {
+		return err
+	}
 	if b.totals != before {
 		t := b.totals
-		if _, err := b.exec("UPDATE total SET messages = ?, bytes = ?, queued = ?, waiting = ?, held = ?, damaged = ?, history = ?",
-			t.messages, t.bytes, t.queued, t.waiting, t.held, t.damaged, t.history); err != nil {
+		if _, err := b.exec("UPDATE total SET messages = ?, bytes = ?, queued = ?, waiting = ?, held = ?, damaged = ?, history = ?, events = ?",
+			t.messages, t.bytes, t.queued, t.waiting, t.held, t.damaged, t.history, t.events); err != nil {
 			return err
 		}
 	}
@@ -268,11 +274,27 @@ func (w *writer) run(b *batch, all []*ticket, durable bool) error {
 		}
 	}
 	begin := time.Now()
-	_, err := b.exec("COMMIT")
+	_, err = b.exec("COMMIT")
 	if err == nil && durable {
 		w.s.metrics.syncLog.Observe(time.Since(begin).Seconds())
 	}
+	if err == nil {
+		w.told(dropped, b.totals.events > before.events)
+	}
 	return err
+}
+
+// told wakes those who wait for events, and sounds the alarm if some were dropped, at most once a minute.
+func (w *writer) told(dropped int64, more bool) {
+	w.dropped += dropped
+	if more || dropped > 0 {
+		w.s.outbox.wake()
+	}
+	if w.dropped > 0 && time.Since(w.alarmed) >= time.Minute {
+		w.s.config.Log.Error().Int64("dropped", w.dropped).Int64("most", w.s.config.EventRows).
+			Msg("too many events wait for webhooks; the oldest are dropped: look at what answers there")
+		w.dropped, w.alarmed = 0, time.Now()
+	}
 }
 
 // trim keeps the history in its bounds.
