@@ -17,7 +17,7 @@ const module = "github.com/seed-1397b510/smarthost/"
 // A new line here is a design decision: say why in the commit.
 var mayImport = map[string][]string{
 	"cmd/smarthost": {"cmd/smarthost/doctor", "cmd/smarthost/enroll", "auth", "auth/userfile", "policy", "policy/limit", "server", "server/guard", "server/admin",
-		"forward", "forward/spool", "forward/spool/sqlitespool", "forward/route", "forward/deliver"},
+		"forward", "forward/spool", "forward/spool/sqlitespool", "forward/route", "forward/deliver", "forward/notify"},
 	"cmd/smarthost/doctor": {"auth", "auth/userfile", "forward/deliver", "forward/route", "forward/spool", "forward/spool/sqlitespool"},
 	"cmd/smarthost/enroll": {},
 
@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"forward/route":             {},
 	"forward/deliver":           {"forward/route"},
 	"forward/dsn":               {},
+	"forward/notify":            {"forward/spool"}, // tells others of the events that the queue has written down
 }
 
 // tests may also use the honest engines and doubles of what they stand on.
@@ -46,6 +47,7 @@ var testsMayImport = map[string][]string{
 	"server":                    {"auth/userfile", "policy/limit", "forward/spool/sqlitespool", "forward/spool/spooltest"},
 	"forward":                   {"forward/spool/sqlitespool", "forward/spool/spooltest"},
 	"forward/spool/sqlitespool": {"forward/spool/spooltest"},
+	"forward/notify":            {"forward/spool/sqlitespool"},
 }
 
 // TestImports reads the sources, because a test that asks `go list` is cached and misses violations.
