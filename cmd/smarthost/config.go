@@ -44,8 +44,9 @@ type Config struct {
 		DuplicateWindow       time.Duration
 		ClientAddress         bool
 	}
-	Limits  map[string]limit.Class
-	Forward struct {
+	Limits   map[string]limit.Class
+	Webhooks map[string]*webhook
+	Forward  struct {
 		Relay, RelayPasswordFile, CA string
 		AllowLoopback                bool
 		Family                       route.Family
@@ -84,7 +85,7 @@ func loadConfig(env *environment, path string) (*Config, error) {
 		}
 	}
 	all = append(all, readEnvironment(env.Getenv, &faults)...)
-	c := &Config{File: path, Limits: map[string]limit.Class{}, given: map[string]bool{}}
+	c := &Config{File: path, Limits: map[string]limit.Class{}, Webhooks: map[string]*webhook{}, given: map[string]bool{}}
 	c.setDefaults()
 	for _, g := range all {
 		if err := c.apply(g); err != nil {
@@ -159,6 +160,9 @@ func (c *Config) apply(g given) error {
 	c.given[g.key] = true
 	if class, name, ok := splitLimit(g.key); ok {
 		return c.setLimit(class, name, g.value)
+	}
+	if name, key, ok := splitWebhook(g.key); ok {
+		return c.setWebhook(name, key, g.value)
 	}
 	if why, ok := absent[g.key]; ok {
 		return errors.New(why)
@@ -248,6 +252,7 @@ func (c *Config) complete() error {
 		require((c.TLS.Certificate == "") == (c.TLS.Key == ""), "tls: certificate and key go together: give both or none"),
 		c.checkACME(),
 		c.completeRelay(),
+		c.completeWebhooks(),
 	)
 }
 

@@ -58,7 +58,7 @@ func checkFiles(c *Config) error {
 			faults = append(faults, fmt.Errorf("%s: tls: certificate %s with key %s: %w", c.File, c.TLS.Certificate, c.TLS.Key, err))
 		}
 	}
-	for _, err := range []error{second(readRoots(c.Forward.CA)), second(readAuthorities("tls.acme_ca", c.TLS.ACMECA)), second(newRouter(c))} {
+	for _, err := range []error{second(readRoots(c.Forward.CA)), second(readAuthorities("tls.acme_ca", c.TLS.ACMECA)), second(newRouter(c)), second(newHooks(c))} {
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", c.File, err))
 		}
@@ -82,6 +82,9 @@ func printConfig(w io.Writer) {
 		if table != section {
 			if table == "forward" {
 				printLimits(w)
+			}
+			if table == "digest" {
+				printWebhooks(w)
 			}
 			section = table
 			fmt.Fprintf(w, "\n[%s]\n", table)

@@ -53,6 +53,9 @@ func (c *Config) values(requireTLS bool) []admin.Setting {
 			list = append(list, admin.Setting{Key: limitKeys(name)[i], Value: fmt.Sprintf("%q", short(rate.String())), Reloads: true})
 		}
 	}
+	for name, w := range c.Webhooks {
+		list = append(list, admin.Setting{Key: "webhooks." + name, Value: w.String()})
+	}
 	first := len(settings) + 1
 	slices.SortFunc(list[first:], func(a, b admin.Setting) int { return strings.Compare(a.Key, b.Key) })
 	return list
@@ -144,4 +147,5 @@ func (c *Config) keepFixed(running *Config) {
 			c.field(s.key).Set(running.field(s.key))
 		}
 	}
+	c.Webhooks = running.Webhooks
 }

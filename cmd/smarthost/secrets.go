@@ -3,9 +3,10 @@ package main
 import (
 	"net/url"
 	"os"
+	"slices"
 )
 
-// exposed are the files with secrets that every user of this machine can read: the config if a password stands in it, the relay's
+// exposed are the files with secrets that every user of this machine can read: the config if a password or a webhook's secret stands in it, the relay's
 // password, the key, the accounts. They are warned of and not refused, because containers are handed their secrets like that.
 func exposed(env *environment, c *Config) []string {
 	files := []string{c.Forward.RelayPasswordFile, c.TLS.Key, c.userFile()}
@@ -14,6 +15,13 @@ func exposed(env *environment, c *Config) []string {
 		files = append(files, file)
 	case env.Getenv(variable("forward.relay")) == "" && holdsPassword(c.Forward.Relay):
 		files = append(files, c.File)
+	}
+	for _, w := range c.Webhooks {
+		if w.SecretFile != "" {
+			files = append(files, w.SecretFile)
+		} else if !slices.Contains(files, c.File) {
+			files = append(files, c.File)
+		}
 	}
 	var open []string
 	for _, file := range files {

@@ -170,6 +170,7 @@ func (s *service) run(env *environment, doors []*door, hangup, exchange <-chan o
 		return s.Forwarder.Run(forwarding)
 	})
 	group.Go(func() error { return s.Digest.Run(forwarding) })
+	group.Go(func() error { return s.Notifier.Run(keeping) })
 	group.Go(func() error { return s.Deliverer.Run(keeping) })
 	group.Go(func() error { return s.Certificates.Run(keeping) })
 	group.Go(func() error { return s.State.Run(keeping) })

@@ -21,6 +21,7 @@ import (
 	"github.com/seed-1397b510/smarthost/auth/userfile"
 	"github.com/seed-1397b510/smarthost/forward"
 	"github.com/seed-1397b510/smarthost/forward/deliver"
+	"github.com/seed-1397b510/smarthost/forward/notify"
 	"github.com/seed-1397b510/smarthost/forward/route"
 	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
 	"github.com/seed-1397b510/smarthost/policy"
@@ -45,6 +46,7 @@ type service struct {
 	Sightings    *auth.Sightings
 	State        *state
 	Digest       *digest
+	Notifier     *notify.Notifier
 	Routes       *watchedRoutes
 	Refusals     *admin.Refusals
 	Metrics      *prometheus.Registry
@@ -67,11 +69,20 @@ type service struct {
 func newService(ctx context.Context, c *Config, log zerolog.Logger) (*service, error) {
 	s := &service{Config: c, Log: log, Started: time.Now(), Metrics: newRegistry(), reloads: make(chan chan<- error)}
 	s.inForce.Store(c)
-	store, err := sqlitespool.Open(ctx, sqlitespool.Config{Dir: queueFolder(c), History: c.Queue.History, Metrics: s.Metrics, Log: log})
+	hooks, err := newHooks(c)
+	if err != nil {
+		return nil, err
+	}
+	queue := sqlitespool.Config{Dir: queueFolder(c), History: c.Queue.History, Metrics: s.Metrics, Log: log}
+	if len(hooks) > 0 {
+		queue.Listeners = hooks
+	}
+	store, err := sqlitespool.Open(ctx, queue)
 	if err != nil {
 		return nil, err
 	}
 	s.Spool = store
+	s.Notifier = &notify.Notifier{Hooks: hooks, Outbox: store, Agent: "smarthost/" + versionText(), Log: log}
 	if err := s.introduce(); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

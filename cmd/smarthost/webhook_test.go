@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/seed-1397b510/smarthost/forward/spool"
+)
+
+const (
+	hookSecret = "whsec_c21hcnRob3N0LXRlc3Qtc2VjcmV0LW9mLTMyLW9jdGV0cw=="
+	hookOn     = "url = \"https://example.org/hook\"\nsecret = \"" + hookSecret + "\"\n"
+)
+
+func TestWebhookSettings(t *testing.T) {
+	for text, want := range map[string]string{
+		"[webhooks.a]\nsecret = \"" + hookSecret + "\"\n":                                        "webhooks.a: url is missing",
+		"[webhooks.a]\nurl = \"https://example.org\"\n":                                          "secret or secret_file",
+		"[webhooks.a]\n" + hookOn + "secret_file = \"x\"\n":                                      "secret or secret_file",
+		"[webhooks.a]\nurl = \"http://example.org\"\nsecret = \"" + hookSecret + "\"\n":          "must begin with https://",
+		"[webhooks.a]\nurl = \"https://u:pass7@example.org\"\nsecret = \"" + hookSecret + "\"\n": "must not hold a login",
+		"[webhooks.a]\nurl = \"ftp://example.org\"\n":                                            "must be a URL",
+		"[webhooks.a]\nurl = \"https://example.org\"\nsecret = \"whsec_c2hvcnQ=\"\n":             "24 to 64 random octets",
+		"[webhooks.a]\n" + hookOn + "events = [\"opened\"]\n":                                    `is "opened"; must be "queued"`,
+		"[webhooks.a]\n" + hookOn + "retries = 3\n":                                              "no such key of a webhook",
+		"[webhooks.A]\n" + hookOn:                                                                "not the name of a webhook",
+		"[webhooks.a]\n" + hookOn + "domains = [\"a b\"]\n":                                      "not a host name",
+		"[webhooks]\nurl = \"https://example.org\"\n":                                            "no such key",
+		"[webhooks.a]\n" + hookOn + "private = \"perhaps\"\n":                                    "true or false",
+		"[webhooks.a]\nurl = \"https://example.org\"\nsecret = \"whsec_Y29tbW9uIHNlY3JldA\"\n":   "whsec_$(openssl rand -base64 32)",
+	} {
+		_, err := loadConfig(testEnvironment(t, nil), writeConfig(t, text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		} else if strings.Contains(err.Error(), "Y29tbW9u") || strings.Contains(err.Error(), "pass7") {
+			t.Errorf("%q: the fault shows a secret: %v", text, err)
+		}
+	}
+	c := wired(t, "[webhooks.b]\n"+hookOn+"events = [\"failed\"]\naccounts = [\"alice\"]\ndomains = [\"EXAMPLE.com\"]\n[webhooks.a]\n"+hookOn)
+	hooks, err := newHooks(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		e    spool.Event
+		want string
+	}{
+		{spool.Event{Type: spool.EventFailed, Account: "alice", Recipient: "x@Example.COM"}, "a b"},
+		{spool.Event{Type: spool.EventQueued, Account: "alice", Recipient: "x@example.com"}, "a"},
+		{spool.Event{Type: spool.EventFailed, Account: "bob", Recipient: "x@example.com"}, "a"},
+		{spool.Event{Type: spool.EventFailed, Account: "alice", Recipient: "x@sub.example.com"}, "a"},
+	} {
+		if got := strings.Join(hooks.Want(&row.e), " "); got != row.want {
+			t.Errorf("%+v goes to %q, want %q", row.e, got, row.want)
+		}
+	}
+	none, few, other := wired(t, ""), c.values(false), wired(t, "[webhooks.b]\n"+hookOn+"[webhooks.a]\nurl = \"https://example.org/hook2\"\nsecret = \""+hookSecret+"\"\n")
+	for name, list := range map[string][]change{"new": changes(none.values(false), few), "changed": changes(few, other.values(false)), "gone": changes(few, none.values(false))} {
+		if len(list) != 2 || list[0].Reloads || list[1].Reloads || list[0].Key != "webhooks.a" {
+			t.Errorf("%s webhooks need a restart, and the list is %+v", name, list)
+		}
+	}
+	if text := c.Webhooks["a"].String(); strings.Contains(text, "hook2") || strings.Contains(text, "whsec") || strings.Contains(text, "/hook") {
+		t.Errorf("shown is %q", text)
+	}
+	other.keepFixed(c)
+	if diff := changes(few, other.values(false)); len(diff) != 0 {
+		t.Errorf("a reload changed %+v", diff)
+	}
+}
+
+func TestWebhookSecretFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	c := wired(t, "[webhooks.a]\nurl = \"https://example.org\"\nsecret_file = \""+file+"\"\n")
+	if _, err := newHooks(c); err == nil || !strings.Contains(err.Error(), "webhooks.a.secret_file") {
+		t.Errorf("without the file: %v", err)
+	}
+	if err := os.WriteFile(file, []byte(hookSecret+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	hooks, err := newHooks(c)
+	if err != nil || string(hooks[0].Secret) != "smarthost-test-secret-of-32-octets" {
+		t.Errorf("%v, %v", hooks, err)
+	}
+	if open := exposed(testEnvironment(t, nil), c); len(open) != 1 || open[0] != file {
+		t.Errorf("files that others can read: %q, want the secret's", open)
+	}
+}
+
+// From the config to the POST: mail that is queued in the server is told to whoever the config names.
+func TestWebhookIsTold(t *testing.T) {
+	bodies := make(chan []byte, 1)
+	hook := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		bodies <- body
+	}))
+	defer hook.Close()
+	folder := t.TempDir()
+	ca := filepath.Join(folder, "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: hook.Certificate().Raw}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := wired(t, "data = \""+filepath.Join(folder, "data")+"\"\n[webhooks.a]\nurl = \""+hook.URL+"\"\nsecret = \""+hookSecret+"\"\nprivate = true\nca = \""+ca+"\"\nevents = [\"queued\"]\n")
+	if _, err := makeData(c); err != nil {
+		t.Fatal(err)
+	}
+	s, err := newService(t.Context(), c, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Notifier.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := errors.Join(<-done, s.Spool.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := s.queueDigest(t.Context(), "ops@example.org", "key", digestMail{Now: time.Now(), Hostname: "mx.example.org"}); err != nil {
+		t.Fatal(err)
+	}
+	var e spool.Event
+	if err := json.Unmarshal(<-bodies, &e); err != nil || e.Type != spool.EventQueued || e.Recipient != "ops@example.org" {
+		t.Errorf("%v, %+v", err, e)
+	}
+}
