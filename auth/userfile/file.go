@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	lookEvery = time.Second // how often a lookup looks whether the file has changed
+	lookEvery = time.Second // how often it is looked whether a login still is there, and a file that could not be read is tried again
 	maxFile   = 64 << 20    // octets; half a million accounts
 )
 
@@ -40,25 +40,22 @@ type File struct {
 
 // Logins returns the logins of the account. It fails if the file has never been readable, and for an account whose devices have what they
 // may do from a line that is damaged: they wait until it is mended, rather than send without the account's limits.
+//
+// It looks at the file each time: who adds an account and logs in at once is known.
 func (f *File) Logins(_ context.Context, name string) ([]auth.Login, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now := time.Now(); now.Sub(f.looked) >= lookEvery {
-		f.looked = now
-		// What failed may go well now, though the file is the same.
-		if f.err != nil || f.look() != f.seen && !f.beingWritten(now) {
-			f.read()
-		}
-	}
-	if f.logins == nil {
-		return nil, f.err
-	}
-	return f.logins[name], f.unsure[name]
+	f.refresh(0)
+	return f.find(name)
 }
 
-// Login returns the login of one device. It fails as Logins does, but knows always that a device is not there.
-func (f *File) Login(ctx context.Context, name, device string) (auth.Login, bool, error) {
-	of, err := f.Logins(ctx, name)
+// Login returns the login of one device. It fails as Logins does, but knows always that a device is not there. A change of the file is
+// seen within a second.
+func (f *File) Login(_ context.Context, name, device string) (auth.Login, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refresh(lookEvery)
+	of, err := f.find(name)
 	i, ok := slices.BinarySearchFunc(of, device, compareDevice)
 	switch {
 	case ok && err == nil:
@@ -67,6 +64,28 @@ func (f *File) Login(ctx context.Context, name, device string) (auth.Login, bool
 		return auth.Login{}, false, nil
 	}
 	return auth.Login{}, false, err
+}
+
+// refresh reads the file if it has changed, unless that was looked at less than some time ago.
+func (f *File) refresh(every time.Duration) {
+	now := time.Now()
+	if f.err != nil {
+		every = lookEvery // what failed may go well now, though the file is the same; but not at once
+	}
+	if now.Sub(f.looked) < every {
+		return
+	}
+	f.looked = now
+	if f.err != nil || f.look() != f.seen && !f.beingWritten(now) {
+		f.read()
+	}
+}
+
+func (f *File) find(name string) ([]auth.Login, error) {
+	if f.logins == nil {
+		return nil, f.err
+	}
+	return f.logins[name], f.unsure[name]
 }
 
 // Sample returns the logins of at most n accounts, of those that were read last.

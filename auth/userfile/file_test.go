@@ -364,3 +364,23 @@ func TestInPlaceChangeIsTakenWhole(t *testing.T) {
 		t.Error("a file that stays as it is was not taken over")
 	}
 }
+
+// Who adds a login and uses it at once is known, and who is removed is not; a session is asked about within a second.
+func TestChangesAreKnownAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	f := &File{Path: path, Log: zerolog.Nop()}
+	for i, name := range []string{"alice", "bob"} {
+		if err := Add(path, login(name, "")); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.Logins(t.Context(), name); len(got) != 1 || err != nil {
+			t.Errorf("%s, added as number %d: %v, %v", name, i+1, got, err)
+		}
+	}
+	if err := Remove(path, "bob", ""); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.Logins(t.Context(), "bob"); len(got) != 0 || err != nil {
+		t.Errorf("bob, removed: %v, %v", got, err)
+	}
+}
