@@ -182,6 +182,7 @@ func TestWhereTheLoginLeads(t *testing.T) {
 		"":                     "/",
 		"/trace?of=a%40b":      "/trace?of=a%40b",
 		"//evil.example":       "/",
+		"///evil.example":      "/",
 		"/\\evil.example":      "/",
 		"https://evil.example": "/",
 		"javascript:alert(1)":  "/",
