@@ -76,6 +76,7 @@ type Server struct {
 
 	Metrics prometheus.Registerer // where Run registers what it counts; nil: nowhere
 	// Refused is told of every refusal, on the connection's goroutine; it must not block. nil: nobody is.
+	Ready   func() // called by Run when the doors are taken: clients are served, and Probe finds the doors; nil: nobody is told
 	Refused func(Refusal)
 
 	settings atomic.Pointer[Settings]
@@ -128,6 +129,9 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 	g := s.newGuard()
 	core := s.newCore()
 	s.probing.begin(g, doors)
+	if s.Ready != nil {
+		s.Ready()
+	}
 
 	serving, broken := context.WithCancelCause(ctx)
 	defer broken(nil)

@@ -152,8 +152,10 @@ func (s *service) run(env *environment, doors []*door, hangup, exchange <-chan o
 			open[i] = server.Door{Listener: d.Listener, Implicit: d.Implicit}
 			s.Log.Info().Str("address", d.Addr().String()).Bool("implicit_tls", d.Implicit).Msg("listening")
 		}
-		s.Log.Info().Str("hostname", s.inForce.Load().Hostname).Str("version", versionText()).Str("data", s.inForce.Load().Data).Msg("ready")
-		systemd.Ready()
+		s.Server.Ready = func() {
+			s.Log.Info().Str("hostname", s.inForce.Load().Hostname).Str("version", versionText()).Str("data", s.inForce.Load().Data).Msg("ready")
+			systemd.Ready()
+		}
 		return s.Server.Run(serving, open)
 	})
 	group.Go(func() error {
