@@ -75,8 +75,9 @@ type Server struct {
 	Memory *Memory
 
 	Metrics prometheus.Registerer // where Run registers what it counts; nil: nowhere
+	// Ready is called by Run when the doors are taken: clients are served, and Probe finds the doors. nil: nobody is told.
+	Ready func()
 	// Refused is told of every refusal, on the connection's goroutine; it must not block. nil: nobody is.
-	Ready   func() // called by Run when the doors are taken: clients are served, and Probe finds the doors; nil: nobody is told
 	Refused func(Refusal)
 
 	settings atomic.Pointer[Settings]
