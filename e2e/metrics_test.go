@@ -87,7 +87,8 @@ func scrape(t *testing.T) string {
 			t.Error(err)
 		}
 	}()
-	for said := ""; !strings.Contains(said, `"listening for operators"`); {
+	// Operators are answered before clients are served, and until then what the server counts is not there.
+	for said := ""; !strings.Contains(said, `"listening for operators"`) || !strings.Contains(said, `"ready"`); {
 		line, err := lines.ReadString('\n')
 		if said += line; err != nil {
 			t.Fatalf("the server ended:\n%s", said)
