@@ -3,11 +3,12 @@ package admin
 import (
 	"bytes"
 	"embed"
-	"html/template"
 	"net/http"
 	"net/url"
 	"path"
 	"time"
+
+	template "github.com/DataDog/datadog-agent/pkg/template/html"
 )
 
 //go:embed templates
@@ -119,6 +120,8 @@ func (s *Server) front(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
+// The template engine is the standard library's without calls of methods: with them the linker keeps every exported method of the
+// program. What a page needs of a method is a function here.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"show":  shown,
 	"ago":   ago,
@@ -130,6 +133,12 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"left":  left,
 	"verbs": func() []verb { return verbs },
 	"links": func() []link { return links },
+
+	"fields": filterForm.Fields,
+	"label":  field.Label,
+	"waits":  Story.Waits,
+	"ofMail": Refusal.OfMail,
+	"revoke": Device.Link,
 }).ParseFS(templateFiles, "templates/*.html"))
 
 // page writes a page: the template of that name within the frame of them all.

@@ -2,11 +2,12 @@ package admin
 
 import (
 	"fmt"
-	"html/template"
 	"reflect"
 	"strings"
 	"time"
 	"unicode"
+
+	template "github.com/DataDog/datadog-agent/pkg/template/html"
 )
 
 const maxShown = 600 // characters of one value of somebody else's on a page

@@ -6,12 +6,11 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"text/template"
 	"unicode"
 )
 
 // quotes are the quoting functions, one for each syntax. None of them ever sees a control character: Values.check.
-var quotes = template.FuncMap{
+var quotes = map[string]any{
 	"home":    func() string { return home },
 	"sh":      shell,
 	"colon":   colon,

@@ -6,7 +6,8 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
-	"text/template"
+
+	template "github.com/DataDog/datadog-agent/pkg/template/text"
 )
 
 // A section of a template: a note for the head, a file, or commands.
@@ -124,42 +125,37 @@ func (c Client) Plan(v Values) (*Plan, error) {
 // context is what a template sees.
 type context struct {
 	Values
-	client Client
+	CAFile string // the file of the CA on the client's machine
+	Scheme string // of the URL
 }
 
-// CAFile is the file of the CA on the client's machine.
-func (c context) CAFile() string {
+func (c Client) context(v Values) context {
+	sees := context{Values: v, CAFile: home + "/.config/smarthost/ca.pem", Scheme: "smtp"}
 	switch {
-	case c.CA == "":
-		return "/etc/ssl/certs/ca-certificates.crt"
-	case c.client.Kind == System:
-		return "/etc/smarthost/ca.pem"
+	case v.CA == "":
+		sees.CAFile = "/etc/ssl/certs/ca-certificates.crt"
+	case c.Kind == System:
+		sees.CAFile = "/etc/smarthost/ca.pem"
 	}
-	return home + "/.config/smarthost/ca.pem"
-}
-
-// Scheme is the URL's.
-func (c context) Scheme() string {
-	if c.TLS {
-		return "smtps"
+	if v.TLS {
+		sees.Scheme = "smtps"
 	}
-	return "smtp"
-}
-
-// Head are the lines that each configuration begins with, with a comment sign before each.
-func (c context) Head(sign string) string {
-	p := Plan{Client: c.client, Values: c.Values}
-	return sign + strings.Join(p.head(), "\n"+sign)
+	return sees
 }
 
 // fill runs a template; an error of a quoting function comes back as its own words.
 func (c Client) fill(text string, v Values) (string, error) {
-	t, err := template.New(c.Name).Option("missingkey=error").Funcs(quotes).Parse(text)
+	// The lines that each configuration begins with, with a comment sign before each.
+	head := func(sign string) string {
+		p := Plan{Client: c, Values: v}
+		return sign + strings.Join(p.head(), "\n"+sign)
+	}
+	t, err := template.New(c.Name).Option("missingkey=error").Funcs(quotes).Funcs(template.FuncMap{"head": head}).Parse(text)
 	if err != nil {
 		return "", err
 	}
 	var out strings.Builder
-	err = t.Execute(&out, context{v, c})
+	err = t.Execute(&out, c.context(v))
 	var unfit *unfitError
 	if errors.As(err, &unfit) {
 		return "", unfit
