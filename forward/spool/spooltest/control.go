@@ -23,6 +23,7 @@ var controls = []struct {
 	{"rerouted_mail_keeps_its_relay", testReroute},
 	{"removed_mail_is_gone", testRemove},
 	{"removal_waits_for_the_lease", testRemoveLeased},
+	{"mail_that_was_removed_or_returned_may_come_again", testComesAgain},
 	{"returned_mail_is_settled_with_its_fate", testReturn},
 	{"damaged_mail_can_only_be_removed", testRemoveDamaged},
 	{"a_dry_run_changes_nothing", testDryRun},
@@ -190,6 +191,40 @@ func testRemoveLeased(h *harness) {
 	d = h.claimOne()
 	h.change(spool.Remove, spool.Filter{IDs: []string{delivered}})
 	h.settle(d, 250, 0)
+	h.empty()
+}
+
+// A client may send again what an operator took out, and has to be told of it otherwise than by a 250 that stands for nothing.
+func testComesAgain(h *harness) {
+	seal := spool.Seal{Key: []byte("key"), Window: time.Hour}
+	known := func(what string, want bool) {
+		h.Helper()
+		err := h.commit(letter("bob@a.example"), "x", seal)
+		if _, is := errors.AsType[*spool.Duplicate](err); is != want || !is && err != nil {
+			h.Errorf("the same mail after %s: %v", what, err)
+		}
+	}
+	h.check(h.commit(letter("bob@a.example"), "x", seal))
+	h.change(spool.Hold, spool.Filter{})
+	known("hold", true)
+	h.change(spool.Remove, spool.Filter{})
+	known("drop", false)
+	h.reopen()
+	d := h.claimOne()
+	h.change(spool.Remove, spool.Filter{})
+	known("the order to drop what is being tried", true)
+	h.settle(d, 450, time.Hour)
+	h.settle(h.claimOne(), 554, 0)
+	known("its end", false)
+	h.reopen()
+	known("reopening", true)
+	h.change(spool.Return, spool.Filter{})
+	h.settle(h.claimOne(), 554, 0)
+	known("return", false)
+	d = h.claimOne()
+	h.change(spool.Remove, spool.Filter{})
+	h.settle(d, 250, 0)
+	known("its delivery, which no drop could prevent", true)
 	h.empty()
 }
 

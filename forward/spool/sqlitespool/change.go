@@ -39,17 +39,16 @@ func (e *enqueue) durable() bool { return true }
 func (e *enqueue) apply(b *batch) (refused, fault error) {
 	id := e.envelope.ID
 	if e.key != nil {
-		var kept string
-		err := b.query("SELECT id FROM duplicate WHERE key = ? AND until > ?", func(v []driver.Value) error { kept = str(v[0]); return nil }, e.key, b.now)
+		first, err := b.known(e.key)
 		if err != nil {
 			return nil, err
 		}
-		if kept != "" {
-			return &spool.Duplicate{ID: kept}, nil
+		if first != "" {
+			return &spool.Duplicate{ID: first}, nil
 		}
 	}
-	n, err := b.exec("INSERT OR IGNORE INTO message (id, account, arrived, size, envelope, top, cut, sum, written, body_sum, body) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-		id, e.envelope.Account, e.envelope.Arrived.UnixMilli(), e.envelope.Size, e.record, e.top, e.cut, sum([]byte(id), e.record, e.top, e.cut), e.written, e.bodySum, e.body)
+	n, err := b.exec("INSERT OR IGNORE INTO message (id, account, arrived, size, envelope, top, cut, sum, written, body_sum, body, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+		id, e.envelope.Account, e.envelope.Arrived.UnixMilli(), e.envelope.Size, e.record, e.top, e.cut, sum([]byte(id), e.record, e.top, e.cut), e.written, e.bodySum, e.body, e.key)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +68,7 @@ func (e *enqueue) apply(b *batch) (refused, fault error) {
 		*b.totals.of(state)++
 	}
 	if e.key != nil {
-		if _, err := b.exec("INSERT OR REPLACE INTO duplicate (key, id, until) VALUES (?,?,?)", e.key, id, b.now+e.window.Milliseconds()); err != nil {
+		if err := b.remember(e.key, id, b.now+e.window.Milliseconds()); err != nil {
 			return nil, err
 		}
 	}

@@ -89,8 +89,9 @@ func (s *Spool) look(ctx context.Context, destination string, leased map[string]
 	limit := most + len(leased)
 	rows, left := 0, int64(never) // left is when what is free and not taken was due
 	bad := map[string]error{}
+	// LIMIT ? alone would have SQLite compile the statement anew each time, to look at the number.
 	// The columns that change with each attempt are not in the checksum: whatever stands in them must do no harm.
-	err = c.query("SELECT message, due, state, attempts, delayed, recipients, sum, relay, fate, message_id FROM delivery WHERE destination = ? AND due <= ? ORDER BY due LIMIT ?",
+	err = c.query("SELECT message, due, state, attempts, delayed, recipients, sum, relay, fate, message_id FROM delivery WHERE destination = ? AND due <= ? ORDER BY due LIMIT ? + 0",
 		func(v []driver.Value) (err error) {
 			l := &lease{message: str(v[0]), destination: destination, due: integer(v[1]), state: spool.State(str(v[2])), attempts: int(max(integer(v[3]), 0)), delayed: integer(v[4]) != 0,
 				marks: marks{str(v[7]), str(v[8])}, messageID: blob(v[9])}

@@ -239,6 +239,9 @@ func (c *control) remove(b *batch, t *target, r *now) error {
 		return err
 	}
 	*b.totals.of(r.state)--
+	if err := b.unremember(id); err != nil {
+		return err
+	}
 	if t.gone, err = b.forget(id, size); err != nil {
 		return err
 	}

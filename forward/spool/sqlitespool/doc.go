@@ -12,6 +12,9 @@
 // After a failed commit the database is closed, and nothing is accepted until it has been opened again and all that is known to be
 // committed has been moved into the main file and synced; a failed sync is never repeated on the same data.
 //
+// Keys of duplicates are written to the end of a table that is in memory too, and go to their place among the others in bulk. An order that takes
+// mail out forgets its key in the same transaction.
+//
 // Leases are kept in memory: only this process hands them out, and when it ends all of them are over. A claim therefore writes nothing.
 // Fences start at the clock, so that no fence of an earlier process is ever valid again.
 //
@@ -19,7 +22,7 @@
 // reads again in its own transaction. The history gets one row with each Settle, the last one with what the message's row said;
 // old rows go with later transactions, some hundred at a time, and every ten minutes when there are none.
 //
-// The format is 3. Open brings a database of an older one to it in one transaction that adds columns and tables; there is no way back.
+// The format is 4. Open brings a database of an older one to it in one transaction that adds columns and tables; there is no way back.
 //
 // Events are written down in the transaction that makes them true, once for each listener that wants them, and are gone when Told says so.
 //

@@ -13,12 +13,12 @@ import (
 
 const (
 	// version is the database's user_version. A change of the schema raises it and teaches migrate the step.
-	version = 3
+	version = 4
 	// application marks the file as ours ("smho").
 	application = 0x736d686f
 )
 
-// schema is version 1, which upgrade makes version 2 of, and events version 3. Times are milliseconds since 1970, due is NULL for what is never claimed (held, damaged).
+// schema is version 1, which upgrade makes version 2 of, events version 3, and apart version 4. Times are milliseconds since 1970, due is NULL for what is never claimed (held, damaged).
 // The body stands last, so that nothing else has to be read across it.
 const schema = `
 CREATE TABLE message (
@@ -106,8 +106,14 @@ CREATE INDEX event_message ON event (listener, message, n);
 ALTER TABLE total ADD COLUMN events INTEGER NOT NULL DEFAULT 0;
 `
 
+// apart makes version 4 of version 3: keys of duplicates go to their place in bulk, and a message that is taken out can be forgotten by its key.
+const apart = `
+ALTER TABLE message ADD COLUMN key BLOB; -- NULL: it is in no table of duplicates, or from before the upgrade
+CREATE TABLE recent (n INTEGER PRIMARY KEY, key BLOB NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL);
+`
+
 // steps[v] makes version v+1 of version v.
-var steps = []string{schema, upgrade, events}
+var steps = []string{schema, upgrade, events, apart}
 
 // quickCheckSize is the size in octets up to which a database that was not closed properly is looked through before use.
 // Above it that would take too long; the rows' checksums find what is wrong when it is read.

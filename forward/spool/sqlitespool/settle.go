@@ -49,6 +49,11 @@ func (c *settle) apply(b *batch) (refused, fault error) {
 		return spool.ErrFenced, fault
 	}
 	*b.totals.of(was)--
+	if l.marks.fate != "" { // an operator took it out while it was leased, and this ends it
+		if fault = b.unremember(l.message); fault != nil {
+			return nil, fault
+		}
+	}
 	if fault = b.note(c.s, c.events); fault != nil {
 		return nil, fault
 	}

@@ -77,7 +77,7 @@ func TestUnreadableDatabaseIsRefusedAndKept(t *testing.T) {
 // fault 67: the queue of a newer version is refused with reason; so is another program's database.
 func TestForeignDatabaseIsRefused(t *testing.T) {
 	for sql, want := range map[string]string{
-		"PRAGMA user_version = 4":       "newer smarthost (format 4, this one knows 3)",
+		"PRAGMA user_version = 5":       "newer smarthost (format 5, this one knows 4)",
 		"PRAGMA application_id = 12345": "another program",
 	} {
 		dir := t.TempDir()

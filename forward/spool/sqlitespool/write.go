@@ -60,17 +60,18 @@ func (t *totals) of(state spool.State) *int64 {
 // A batch is one transaction.
 type batch struct {
 	*conn
-	now    int64 // milliseconds
-	totals totals
+	now        int64 // milliseconds
+	totals     totals
+	duplicates duplicates
 }
 
 // A writer owns the connection that writes. Its loop is the only goroutine that touches it.
 type writer struct {
 	s         *Spool
-	conn      *conn // nil after a fault, until it is opened again
-	full      bool  // PRAGMA synchronous is FULL
-	purged    int64 // when old duplicate keys were last removed
-	trimmed   int64 // when no old history was found last
+	conn      *conn      // nil after a fault, until it is opened again
+	full      bool       // PRAGMA synchronous is FULL
+	recent    duplicates // nil after a fault, until they are read again
+	trimmed   int64      // when no old history was found last
 	reopened  time.Time
 	dropped   int64     // events, since the last alarm
 	alarmed   time.Time // when that was
@@ -219,6 +220,7 @@ func (w *writer) transact(all []*ticket) error {
 		return nil
 	}
 	w.conn.script("ROLLBACK") // fails if SQLite has done it already
+	w.recent = nil            // there may be some that are not kept
 	if errors.Is(full(err), spool.ErrFull) {
 		return full(err) // writing failed, which comes before syncing: the connection is as good as before
 	}
@@ -230,7 +232,13 @@ func (w *writer) transact(all []*ticket) error {
 	return w.reopenErr
 }
 
-func (w *writer) run(b *batch, all []*ticket, durable bool) error {
+func (w *writer) run(b *batch, all []*ticket, durable bool) (err error) {
+	if w.recent == nil {
+		if w.recent, err = readDuplicates(w.conn); err != nil {
+			return err
+		}
+	}
+	b.duplicates = w.recent
 	if durable != w.full {
 		// Only possible outside a transaction.
 		mode := "PRAGMA synchronous = NORMAL"
@@ -267,11 +275,8 @@ func (w *writer) run(b *batch, all []*ticket, durable bool) error {
 			return err
 		}
 	}
-	if durable && b.now-w.purged >= 1000 {
-		w.purged = b.now
-		if _, err := b.exec("DELETE FROM duplicate WHERE key IN (SELECT key FROM duplicate WHERE until <= ? LIMIT 10000)", b.now); err != nil {
-			return err
-		}
+	if err := b.merge(); err != nil {
+		return err
 	}
 	begin := time.Now()
 	_, err = b.exec("COMMIT")
