@@ -77,6 +77,8 @@ type Server struct {
 	Metrics prometheus.Registerer // where Run registers what it counts; nil: nowhere
 	// Ready is called by Run when the doors are taken: clients are served, and Probe finds the doors. nil: nobody is told.
 	Ready func()
+	// Intercept gives each connection somebody who may answer in the server's place, see [guard.Guard]; nil: nobody, as in service.
+	Intercept func(c *guard.Conn) guard.Interceptor
 	// Refused is told of every refusal, on the connection's goroutine; it must not block. nil: nobody is.
 	Refused func(Refusal)
 
@@ -230,6 +232,7 @@ func (s *Server) newGuard() *guard.Guard {
 		MaxRecipients:   func() int { return s.current().MaxRecipients },
 		Timeouts:        s.Timeouts,
 		Exempt:          s.probing.expected,
+		Intercept:       s.Intercept,
 		Hooks: guard.Hooks{
 			Starved:   s.starved,
 			Opened:    s.opened,

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"bytes"
-	"io"
 	"math"
 	"strconv"
 )
@@ -59,7 +58,7 @@ func (c *Conn) readChunk(p []byte) int {
 	case b.tail != "":
 		n := copy(p, b.tail)
 		if b.tail = b.tail[n:]; b.tail == "" {
-			b.err = io.EOF
+			b.err = c.endOfContent()
 		}
 		return n
 	case !b.last:
@@ -75,7 +74,7 @@ func (c *Conn) readChunk(p []byte) int {
 		b.tail = "\r\n"
 		return 0
 	}
-	b.err = io.EOF
+	b.err = c.endOfContent()
 	return 0
 }
 
@@ -113,7 +112,7 @@ func (c *Conn) nextChunk() {
 			b.err = ErrCut
 			return
 		}
-		if !c.judge(line, fault) {
+		if c.askLine(line, fault) || !c.judge(line, fault) {
 			if c.dead.Load() {
 				b.err = ErrCut
 			}

@@ -33,6 +33,7 @@ var (
 	errEarly    = errors.New("octets were sent along with STARTTLS")
 	errBare     = errors.New("malformed content")
 	errServer   = errors.New("closed by the server")
+	errFault    = errors.New("closed by an interceptor")
 	errProtocol = errors.New("the client broke the protocol")
 )
 
@@ -56,6 +57,8 @@ type Conn struct {
 	born     time.Time
 	ctx      context.Context
 	cancel   context.CancelFunc
+
+	interceptor Interceptor // nil in service
 
 	raw net.Conn // the socket
 	tls atomic.Pointer[tls.Conn]
@@ -129,6 +132,9 @@ func newConn(l *listener, raw net.Conn) *Conn {
 		c.peer = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if f := c.g.Intercept; f != nil {
+		c.interceptor = f(c)
+	}
 	c.g.add(c)
 	return c
 }
@@ -207,12 +213,15 @@ func (c *Conn) Close() error {
 	c.g.mu.Lock()
 	opened := c.counted
 	c.g.mu.Unlock()
+	reason := errServer
+	if c.dead.Load() {
+		reason = c.reason
+	}
 	if f := c.g.Hooks.Closed; f != nil && opened {
-		reason := errServer
-		if c.dead.Load() {
-			reason = c.reason
-		}
 		f(c, reason)
+	}
+	if c.interceptor != nil {
+		c.interceptor.Closed(reason)
 	}
 	c.g.remove(c)
 	return err

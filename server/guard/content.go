@@ -80,7 +80,7 @@ func (c *Conn) readData(p []byte) int {
 	b.size += int64(wrote)
 	c.weigh(b.scanner.flaw)
 	if b.end && b.err == nil {
-		b.err = io.EOF
+		b.err = c.endOfContent()
 	}
 	return wrote
 }

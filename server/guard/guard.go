@@ -36,6 +36,8 @@ type Guard struct {
 	MaxRecipients func() int // of one message, told in EHLO as LIMITS RCPTMAX (RFC 9422) and kept by the Session; nil tells none
 	Timeouts      Timeouts
 	Hooks         Hooks
+	// Intercept gives each accepted connection somebody who may answer in the server's place; it must not block. nil: nobody, as in service.
+	Intercept func(c *Conn) Interceptor
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{} // accepted and not yet closed

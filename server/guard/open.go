@@ -8,6 +8,9 @@ import (
 
 // open does all that comes before the first command inside TLS. When it returns, TLS is up or the connection is dead.
 func (c *Conn) open() {
+	if c.ask(Moment{At: AtAccept}) && c.dead.Load() {
+		return
+	}
 	hooks := &c.g.Hooks
 	probe := c.exempt()
 	if !probe && c.proxied() {
@@ -38,7 +41,9 @@ func (c *Conn) open() {
 		c.drained()
 		return
 	}
-	c.say("220 " + c.g.Hostname + " ESMTP")
+	if !c.ask(Moment{At: AtGreeting}) {
+		c.say("220 " + c.g.Hostname + " ESMTP")
+	}
 	for !c.dead.Load() && c.tls.Load() == nil {
 		c.clearCommand()
 	}
@@ -134,6 +139,11 @@ func (c *Conn) config() *tls.Config {
 // handshake makes c.tls, or the connection is dead: there is no way back to clear.
 func (c *Conn) handshake() bool {
 	config := c.config()
+	if c.interceptor != nil {
+		if config = c.askHandshake(config); c.dead.Load() {
+			return false
+		}
+	}
 	if config == nil {
 		c.shaken(errNoTLS)
 		c.die("", errNoTLS)
@@ -156,6 +166,9 @@ func (c *Conn) handshake() bool {
 }
 
 func (c *Conn) shaken(err error) {
+	if c.interceptor != nil {
+		c.interceptor.Handshake(err)
+	}
 	if f := c.g.Hooks.Handshake; f != nil {
 		f(c, err)
 	}
@@ -170,6 +183,9 @@ func (c *Conn) sizeKeyword() string {
 }
 
 func (c *Conn) violation(what string) {
+	if c.interceptor != nil {
+		c.interceptor.Violation(what)
+	}
 	if f := c.g.Hooks.Violation; f != nil {
 		f(c, what)
 	}

@@ -39,14 +39,24 @@ const (
 
 // say queues one line. It goes out with the next flush.
 func (c *Conn) say(line string) {
+	if c.interceptor != nil {
+		c.sayLines(line[:3], line[4:])
+		return
+	}
 	c.replied(line[:3])
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	c.queue(line)
+	c.queue(line, "\r\n")
 }
 
 // sayLines queues a reply of several lines, all with code.
 func (c *Conn) sayLines(code string, lines ...string) {
+	if c.interceptor != nil {
+		if a := c.interceptor.Reply(code, lines); a != nil {
+			c.act(a)
+			return
+		}
+	}
 	c.replied(code)
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
@@ -55,7 +65,7 @@ func (c *Conn) sayLines(code string, lines ...string) {
 		if i == len(lines)-1 {
 			sep = " "
 		}
-		c.queue(code, sep, line)
+		c.queue(code, sep, line, "\r\n")
 	}
 }
 
@@ -65,7 +75,7 @@ func (c *Conn) replied(code string) {
 	}
 }
 
-// queue appends a line made of parts; wmu is held.
+// queue appends what is to be written; wmu is held.
 func (c *Conn) queue(parts ...string) {
 	if c.out == nil {
 		if c.out, _ = c.g.outs.Get().(*[]byte); c.out == nil {
@@ -76,7 +86,6 @@ func (c *Conn) queue(parts ...string) {
 	for _, part := range parts {
 		*c.out = append(*c.out, part...)
 	}
-	*c.out = append(*c.out, "\r\n"...)
 	if len(*c.out) >= outSize {
 		c.flushLocked()
 	}
