@@ -11,11 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/emersion/go-smtp"
 	"github.com/rs/zerolog"
 
 	"github.com/seed-1397b510/smarthost/auth"
-	"github.com/seed-1397b510/smarthost/forward/deliver"
 	"github.com/seed-1397b510/smarthost/forward/spool"
 	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
 	"github.com/seed-1397b510/smarthost/server/admin"
@@ -83,39 +81,6 @@ func TestQueuePagesAreWhole(t *testing.T) {
 	}
 }
 
-func TestRoutesAreWatched(t *testing.T) {
-	reply := func(code int) []deliver.Result {
-		return []deliver.Result{{Reply: smtp.SMTPError{Code: code}}}
-	}
-	synctest.Test(t, func(t *testing.T) {
-		w := &watchedRoutes{good: time.Now()}
-		is := func(when string, want admin.State) {
-			t.Helper()
-			if state, why := w.check(t.Context()); state != want {
-				t.Errorf("%s: %s, %s", when, state, why)
-			}
-		}
-		is("at first", admin.OK)
-		for range 5 {
-			w.note(reply(451), nil)
-		}
-		is("after failures within a minute", admin.OK)
-		time.Sleep(6 * time.Minute)
-		is("after failures and a while", admin.Degraded)
-		w.note(reply(550), nil)
-		is("when a recipient is refused, which shows that the way is open", admin.OK)
-		time.Sleep(time.Hour)
-		is("when there was nothing to do", admin.OK)
-		w.note(nil, errors.New("dial"))
-		w.note([]deliver.Result{{Reply: smtp.SMTPError{Code: 550}, Unfit: true}}, nil)
-		is("after two failures", admin.OK)
-		w.note(reply(421), errors.New("lost"))
-		is("after three", admin.Degraded)
-		w.note(append(reply(451), reply(250)...), nil)
-		is("when one recipient of two was taken", admin.OK)
-	})
-}
-
 // Health turns red when the volume or the certificate breaks, and says so of accounts.
 func TestHealthSeesTrouble(t *testing.T) {
 	data := t.TempDir()
@@ -166,6 +131,10 @@ func TestHealthSeesTrouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	see("spool", admin.OK, "a durable write took")
+	for range routeFails {
+		s.Routes.breaks("relay")
+	}
+	see("route", admin.OK, "nothing has been delivered yet") // nothing waits
 }
 
 // Health says no before the doors close, for as long as listen.drain says; a fault does not wait.

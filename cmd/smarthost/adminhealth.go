@@ -4,23 +4,18 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/seed-1397b510/smarthost/forward"
-	"github.com/seed-1397b510/smarthost/forward/deliver"
-	"github.com/seed-1397b510/smarthost/forward/route"
+	"github.com/seed-1397b510/smarthost/forward/spool"
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
 const (
-	writeEvery   = 10 * time.Second // how often a health check may cost a durable write
-	scarceSpace  = 512 << 20        // octets, below which somebody should look
-	leastSpace   = 64 << 20         // below which no mail is taken
-	routeFails   = 3                // attempts in a row that failed
-	routePatient = 5 * time.Minute  // since mail was last taken
+	writeEvery  = 10 * time.Second // how often a health check may cost a durable write
+	scarceSpace = 512 << 20        // octets, below which somebody should look
+	leastSpace  = 64 << 20         // below which no mail is taken
 )
 
 // healthChecks look at everything that this server needs. What they say can be read without a token: no address, no secret.
@@ -34,7 +29,7 @@ func (s *service) healthChecks() []admin.Check {
 		{Name: "certificate", Look: s.checkCertificate},
 		{Name: "accounts", Look: s.checkAccounts},
 		{Name: "config", Look: s.checkConfig},
-		{Name: "routes", Look: s.Routes.check},
+		{Name: "route", Look: s.checkRoute},
 	}
 }
 
@@ -143,45 +138,9 @@ func (s *service) checkConfig(context.Context) (admin.State, string) {
 	return admin.OK, "in force"
 }
 
-// watchedRoutes is a Deliverer that remembers whether mail is taken by anybody.
-type watchedRoutes struct {
-	forward.Deliverer
-
-	mu    sync.Mutex
-	good  time.Time // when a hop last took mail; at first when this began
-	taken bool      // a hop has
-	bad   int       // attempts since then that failed for a reason that is no recipient's
-}
-
-func (w *watchedRoutes) Deliver(ctx context.Context, hop route.Hop, m deliver.Message) ([]deliver.Result, error) {
-	results, err := w.Deliverer.Deliver(ctx, hop, m)
-	w.note(results, err)
-	return results, err
-}
-
-// note counts an attempt. That a hop refuses a recipient for good (5xx) shows that the way to it is open.
-func (w *watchedRoutes) note(results []deliver.Result, err error) {
-	works := false
-	for _, r := range results {
-		works = works || r.Reply.Code/100 == 2 || r.Reply.Code/100 == 5 && err == nil && !r.Unfit
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if works {
-		w.good, w.taken, w.bad = time.Now(), true, 0
-		return
-	}
-	w.bad++
-}
-
-func (w *watchedRoutes) check(context.Context) (admin.State, string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.bad >= routeFails && time.Since(w.good) >= routePatient {
-		return admin.Degraded, fmt.Sprintf("no mail server has taken mail since %s, and %d attempts failed; smarthost queue says why", w.good.UTC().Format("2006-01-02 15:04 UTC"), w.bad)
-	}
-	if !w.taken {
-		return admin.OK, "nothing has been delivered yet"
-	}
-	return admin.OK, "mail was last taken at " + w.good.UTC().Format("2006-01-02 15:04 UTC")
+// checkRoute judges by the mail that there was, and sends nothing.
+func (s *service) checkRoute(ctx context.Context) (admin.State, string) {
+	queue, err := s.Spool.Stats(ctx)
+	n := queue.ByState
+	return s.Routes.check(err != nil || n[spool.Queued]+n[spool.Leased]+n[spool.Waiting] > 0)
 }

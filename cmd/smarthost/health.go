@@ -6,28 +6,36 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
 const healthHelp = `smarthost health asks the running server how it is. Exit code 0: it can do its work; 1: it cannot, or does not run.
 
-    smarthost health [--ready] [--live] [--json]
+    smarthost health [--ready] [--exclude CHECK]... [--live] [--json]
 
---ready, which is what it does without flags, looks at everything: listeners, queue, disk, certificate, accounts, routes. What is
-degraded works, and is shown. --live asks no more than whether the process answers. It asks over the socket in the data folder, and
-needs neither a shell nor a token; listen.admin answers the same at /readyz and /livez. For a container:
+--ready, which is what it does without flags, looks at everything: listeners, queue, disk, certificate, accounts, config, and whether
+waiting mail finds a way out. What is degraded works, and is shown. --exclude leaves a check out: without route, it tells whether mail
+is taken, even if it cannot go on at present. --live asks no more than whether the process answers. It asks over the socket in the data
+folder, and needs neither a shell nor a token; listen.admin answers the same at /readyz?exclude=CHECK and /livez. For a container:
 
     HEALTHCHECK CMD ["/smarthost", "health"]
 
 Example:
     smarthost health
+    smarthost health --exclude route
 `
 
 func healthCommand(env *environment, args []string) error {
 	fs := newFlags(env, "health", healthHelp)
 	config := commonFlags(fs)
 	ready := fs.Bool("ready", false, "whether it can do its work")
+	exclude := url.Values{}
+	fs.Func("exclude", "a check to leave out", func(name string) error {
+		exclude.Add("exclude", name)
+		return nil
+	})
 	live := fs.Bool("live", false, "whether it answers")
 	asJSON := fs.Bool("json", false, "print JSON")
 	args, err := parseFlags(fs, args)
@@ -39,12 +47,14 @@ func healthCommand(env *environment, args []string) error {
 		return usageError("health takes no arguments (see smarthost health --help)")
 	case *ready && *live:
 		return usageError("health: --ready or --live, not both")
+	case *live && len(exclude) > 0:
+		return usageError("health: --live looks at nothing that could be excluded")
 	}
 	c, err := loadConfig(env, *config)
 	if err != nil {
 		return err
 	}
-	path := "/readyz"
+	path := "/readyz?" + exclude.Encode()
 	if *live {
 		path = "/livez"
 	}
@@ -60,7 +70,10 @@ func health(env *environment, client *adminClient, path string, asJSON bool) err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusServiceUnavailable {
-		return readFault(response)
+		if err = readFault(response); response.StatusCode == http.StatusBadRequest {
+			return usageError("health: " + err.Error())
+		}
+		return err
 	}
 	var report admin.Report
 	if err := json.NewDecoder(response.Body).Decode(&report); err != nil {

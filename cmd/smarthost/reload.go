@@ -32,7 +32,7 @@ func (s *service) configure(c *Config) error {
 	if err != nil {
 		return err
 	}
-	s.Router.Store(router)
+	s.Routes.use(router)
 	s.trust(roots)
 	s.Limits.Configure(c.Limits)
 	s.Policy.Configure(policy.Settings{ShowClient: c.Submission.ClientAddress})

@@ -105,7 +105,7 @@ func TestTokensAtOnce(t *testing.T) {
 func TestCommandsThatAskAreCalledRightly(t *testing.T) {
 	h := newHousehold(t)
 	for _, call := range []string{"token", "token make x", "token add", "token add x", "token add x --scope root", "token add a/b --scope read", "token list x", "token revoke",
-		"token revoke x --json", "health now", "health --live --ready", "status now"} {
+		"token revoke x --json", "health now", "health --live --ready", "health --live --exclude route", "health --exclude", "status now"} {
 		words := strings.Fields(call)
 		if out, stderr, code := h.run("", words[0], words[1:]...); code != 2 || out != "" || !strings.HasPrefix(stderr, "smarthost: "+words[0]) {
 			t.Errorf("%s: %d %q %q", call, code, out, stderr)

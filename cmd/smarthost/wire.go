@@ -101,12 +101,12 @@ func (s *service) introduce() error {
 	s.Policy = &policy.Policy{Hostname: c.Hostname, Limits: s.Limits, Metrics: s.Metrics}
 	s.Router = new(currentRouter)
 	s.Deliverer = &deliver.Deliverer{Hostname: c.Hostname, Metrics: s.Metrics, Log: s.Log}
-	s.Routes = &watchedRoutes{Deliverer: s.Deliverer, good: time.Now()}
+	s.Routes = &watchedRoutes{currentRouter: s.Router, Deliverer: s.Deliverer, good: time.Now()}
 	s.Refusals = new(admin.Refusals)
 	s.Health = &admin.Health{Checks: s.healthChecks()}
 	s.Forwarder = &forward.Forwarder{
 		Spool:          s.Spool,
-		Router:         s.Router,
+		Router:         s.Routes,
 		Deliverer:      s.Routes,
 		Hostname:       c.Hostname,
 		Workers:        c.Forward.Connections,

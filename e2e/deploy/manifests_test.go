@@ -158,8 +158,8 @@ func (m *manifests) checkPorts(t *testing.T, c container, ports map[string]int) 
 			t.Errorf("%s wants the port %q, which the pod does not have", who, port)
 		}
 	}
-	if c.LivenessProbe.HTTPGet.Path != "/livez" || c.ReadinessProbe.HTTPGet.Path != "/readyz" || c.StartupProbe.HTTPGet.Path != "/livez" {
-		t.Error("a probe asks for something else than /livez and /readyz")
+	if c.LivenessProbe.HTTPGet.Path != "/livez" || c.ReadinessProbe.HTTPGet.Path != "/readyz?exclude=route" || c.StartupProbe.HTTPGet.Path != "/livez" {
+		t.Error("a probe asks for something else than /livez, and /readyz for all but the way out")
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,16 +59,17 @@ type Health struct {
 // Drain makes Ready say no from now on: the server is about to close its doors.
 func (h *Health) Drain() { h.draining.Store(true) }
 
-// Ready looks at everything. It takes little more than checkTime at most.
-func (h *Health) Ready(ctx context.Context) Report {
+// Ready looks at everything but the checks that are excluded by name. It takes little more than checkTime at most.
+func (h *Health) Ready(ctx context.Context, exclude ...string) Report {
 	h.once.Do(func() {
 		for _, c := range h.Checks {
 			h.watches = append(h.watches, &watch{check: c})
 		}
 	})
-	report := Report{State: OK, Checks: make([]Result, len(h.watches), len(h.watches)+1)}
+	wanted := slices.DeleteFunc(slices.Clone(h.watches), func(w *watch) bool { return slices.Contains(exclude, w.check.Name) })
+	report := Report{State: OK, Checks: make([]Result, len(wanted), len(wanted)+1)}
 	var asked sync.WaitGroup
-	for i, w := range h.watches {
+	for i, w := range wanted {
 		asked.Go(func() { report.Checks[i] = w.result(ctx, &h.running) })
 	}
 	asked.Wait()
@@ -82,6 +85,14 @@ func (h *Health) Ready(ctx context.Context) Report {
 		}
 	}
 	return report
+}
+
+func (h *Health) names() string {
+	var list []string
+	for _, c := range h.Checks {
+		list = append(list, c.Name)
+	}
+	return strings.Join(list, ", ")
 }
 
 // wait waits for checks that run, for a while: one that hangs does not keep the server from ending.
@@ -153,8 +164,19 @@ func (s *Server) live(w http.ResponseWriter, _ *request) error {
 	return nil
 }
 
+// ready leaves out what is excluded, for those who need to know about the rest: exclude may be given several times.
 func (s *Server) ready(w http.ResponseWriter, r *request) error {
-	report := s.Health.Ready(r.Context())
+	q, err := query(r, "exclude")
+	if err != nil {
+		return err
+	}
+	exclude := q["exclude"]
+	for _, name := range exclude {
+		if !slices.ContainsFunc(s.Health.Checks, func(c Check) bool { return c.Name == name }) {
+			return &Fault{http.StatusBadRequest, "there is no check " + logged(name) + " to exclude", "exclude one of: " + s.Health.names()}
+		}
+	}
+	report := s.Health.Ready(r.Context(), exclude...)
 	status := http.StatusOK
 	if report.State == Failed {
 		status = http.StatusServiceUnavailable

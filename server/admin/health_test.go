@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -42,6 +43,37 @@ func TestReadiness(t *testing.T) {
 		h.check(t, asked{method: "GET", path: "/readyz", want: 503})
 		h.check(t, asked{method: "GET", path: "/livez", want: 200})
 	}
+}
+
+// A check that is left out does not count and is not looked at; one that does not exist is told of, with those that do.
+func TestExcludedChecks(t *testing.T) {
+	h := newHouse()
+	h.Health.Checks = []Check{{Name: "disk", Look: fixed(OK)}, {Name: "space", Look: fixed(Degraded)}, {Name: "route", Look: fixed(Failed)}}
+	for query, want := range map[string]struct {
+		state  State
+		status int
+		checks int
+	}{
+		"":                            {Failed, 503, 3},
+		"?exclude=disk":               {Failed, 503, 2},
+		"?exclude=route":              {Degraded, 200, 2},
+		"?exclude=route&exclude=disk": {Degraded, 200, 1},
+		"?exclude=space&exclude=route&exclude=disk": {OK, 200, 0},
+	} {
+		var got Report
+		text := h.check(t, asked{method: "GET", path: "/readyz" + query, want: want.status})
+		if err := json.Unmarshal([]byte(text), &got); err != nil || got.State != want.state || len(got.Checks) != want.checks {
+			t.Errorf("%s: %s", query, text)
+		}
+	}
+	for _, query := range []string{"?exclude=routes", "?exclude=route&exclude=", "?exclude=<b>", "?without=route"} {
+		text := h.check(t, asked{method: "GET", path: "/readyz" + query, want: 400})
+		if strings.HasPrefix(query, "?exclude") && !strings.Contains(text, "disk, space, route") {
+			t.Errorf("%s: %s", query, text)
+		}
+	}
+	h.Health.Drain()
+	h.check(t, asked{method: "GET", path: "/readyz?exclude=route", want: 503})
 }
 
 // Probes that come often do not cost a look each, and a look that hangs holds none of them up for long.

@@ -26,7 +26,7 @@ func query(r *request, names ...string) (url.Values, error) {
 		if !slices.Contains(names, name) {
 			return nil, badParameter(logged(name), "is not known here")
 		}
-		if len(q[name]) > 1 && name != "id" {
+		if len(q[name]) > 1 && name != "id" && name != "exclude" {
 			return nil, badParameter(name, "is given twice")
 		}
 	}
