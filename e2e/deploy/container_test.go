@@ -22,8 +22,8 @@ const (
 	image = "smarthost:test"
 
 	// Octets of the image, on disk and as a registry hands it out.
-	maximum       = 24_000_000
-	maximumPacked = 10_000_000
+	maximum       = 20_000_000
+	maximumPacked = 8_500_000
 )
 
 // An engine is a Docker engine of the test's own: it knows no image, has no network and ends with the test.
@@ -105,9 +105,25 @@ func (e *engine) serve(t *testing.T) *lab.Host {
 		"--volume", "mail:/var/lib/smarthost", "--health-interval", "1s", "--env", "SMARTHOST_FORWARD_RELAY=smtp://127.0.0.1:2525?tls=none",
 		"--env", `SMARTHOST_FORWARD_RETRY=1s`, "--env", "SMARTHOST_TLS_CERTIFICATE=/tls/certificate.pem", "--env", "SMARTHOST_TLS_KEY=/tls/key.pem",
 		"--volume", filepath.Join(lab.Folder(), "tls")+":/tls:ro", image)
-	e.awaitHealth(t, "mail", "healthy")
-	var state struct{ State struct{ Pid int } }
+	var ready time.Time
+	lab.Await(t, "a start", patience, func() bool {
+		line, _, found := strings.Cut(e.do(t, "docker", "logs", "--timestamps", "mail"), `"message":"ready"`)
+		stamp, _, _ := strings.Cut(line[strings.LastIndexByte(line, '\n')+1:], " ")
+		if found {
+			var err error
+			ready, err = time.Parse(time.RFC3339Nano, stamp)
+			lab.Check(t, err)
+		}
+		return found
+	})
+	var state struct {
+		State struct {
+			Pid       int
+			StartedAt time.Time
+		}
+	}
 	e.inspect(t, "mail", &state)
+	t.Logf("ready %v after the start of the container", ready.Sub(state.State.StartedAt).Round(time.Millisecond))
 	return lab.NetworkOf(state.State.Pid)
 }
 
@@ -143,6 +159,7 @@ func TestContainer(t *testing.T) {
 	_, key := ca.IssueFor(t, tls, time.Now().Add(-time.Hour), time.Now().AddDate(0, 2, 0), lab.Hostname) // none that is about to end
 	lab.Check(t, os.Chown(key, 12345, 12345))
 	network := e.serve(t)
+	e.awaitHealth(t, "mail", "healthy")
 	server := &lab.Smarthost{CA: ca.Pool, Password: secret(t, e.do(t, "docker", "exec", "mail", "/smarthost", "user", "add", lab.User, "--sender", "*"))}
 	const mails = 20
 	lab.Await(t, "the new account to be known", patience, func() bool { return sendInto(t, network, server, 0) == nil })
@@ -153,9 +170,9 @@ func TestContainer(t *testing.T) {
 	e.do(t, "docker", "kill", "mail")
 	e.do(t, "docker", "rm", "mail")
 	network = e.serve(t)
-	var upstream *lab.Sink
-	network.In(t, func() { upstream = lab.StartSink(t, "127.0.0.1:2525", false) })
 	lab.Check(t, sendInto(t, network, server, mails))
+	e.awaitHealth(t, "mail", "unhealthy") // nothing has listened at the relay's address so far
+	upstream := startUpstream(t, network)
 	seen := map[string]bool{}
 	for _, m := range upstream.Wait(t, mails+1, patience) {
 		seen[string(lab.AfterField(m.Content))] = true
@@ -163,6 +180,8 @@ func TestContainer(t *testing.T) {
 	if len(seen) != mails+1 {
 		t.Errorf("%d different mails arrived, want %d", len(seen), mails+1)
 	}
+	e.awaitHealth(t, "mail", "healthy")
+	e.losesUpstream(t, network, server, upstream)
 	e.breaks(t)
 	if said := e.do(t, "docker", "logs", "mail"); strings.Contains(said, `"level":"warn"`) || strings.Contains(said, `"level":"error"`) {
 		t.Errorf("the server is not content in its container:\n%s", said)
@@ -175,7 +194,36 @@ func TestContainer(t *testing.T) {
 	}
 	e.do(t, "docker", "rm", "mail")
 	e.warns(t)
+	e.fills(t)
 	e.compose(t)
+}
+
+// startUpstream starts the relay of a container.
+func startUpstream(t *testing.T, network *lab.Host) (s *lab.Sink) {
+	network.In(t, func() { s = lab.StartSink(t, "127.0.0.1:2525", false) })
+	return s
+}
+
+// losesUpstream stops the relay, and one mail is enough for health to see it; starts it, and health sees that too. The mail, which was
+// taken meanwhile, arrives once. That mail is taken is healthy all the time.
+func (e *engine) losesUpstream(t *testing.T, network *lab.Host, server *lab.Smarthost, upstream *lab.Sink) {
+	t.Helper()
+	upstream.Stop()
+	lab.Check(t, sendInto(t, network, server, 4711))
+	e.awaitHealth(t, "mail", "unhealthy")
+	said, err := e.command("docker", "exec", "mail", "/smarthost", "health").CombinedOutput()
+	if err == nil || !strings.Contains(string(said), "route        failed") {
+		t.Errorf("health says (%v):\n%s", err, said)
+	}
+	e.do(t, "docker", "exec", "mail", "/smarthost", "health", "--exclude", "route")
+	upstream = startUpstream(t, network)
+	e.awaitHealth(t, "mail", "healthy")
+	lab.Await(t, "an empty queue", patience, func() bool {
+		return strings.Trim(e.do(t, "docker", "exec", "mail", "/smarthost", "queue", "--json"), "[] \n") == ""
+	})
+	if mails := upstream.Peek(); len(mails) != 1 || !strings.Contains(string(mails[0].Content), "<4711@container.test>") {
+		t.Errorf("%d mails arrived after the trouble, want the one that was sent in it", len(mails))
+	}
 }
 
 // sendInto sends one mail from inside a container's network.
@@ -195,6 +243,20 @@ func (e *engine) breaks(t *testing.T) {
 	e.awaitHealth(t, "mail", "unhealthy")
 	lab.Check(t, os.Chmod(queue, 0o700))
 	e.awaitHealth(t, "mail", "healthy")
+}
+
+// fills lets the volume run full and makes room again: health says so each time.
+func (e *engine) fills(t *testing.T) {
+	t.Helper()
+	e.do(t, "docker", "volume", "create", "--driver", "local", "--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=200m,mode=1777", "small")
+	e.do(t, "docker", "run", "--detach", "--name", "full", "--network", "none", "--volume", "small:/var/lib/smarthost", "--health-interval", "1s", image)
+	e.awaitHealth(t, "full", "healthy")
+	file := filepath.Join(strings.TrimSpace(e.do(t, "docker", "volume", "inspect", "--format", "{{.Mountpoint}}", "small")), "file")
+	e.do(t, "fallocate", "--length", "150M", file)
+	e.awaitHealth(t, "full", "unhealthy")
+	lab.Check(t, os.Remove(file))
+	e.awaitHealth(t, "full", "healthy")
+	e.do(t, "docker", "rm", "--force", "full")
 }
 
 // warns looks at a container without a volume, whose mail goes with it, and with a user that it does not need: the log says so.

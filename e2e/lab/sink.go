@@ -31,9 +31,11 @@ type Sink struct {
 	changed  *sync.Cond
 	mails    []Mail
 	commands []string
+
+	stop func()
 }
 
-// StartSink listens until the test ends.
+// StartSink listens until the test ends, or Stop is called.
 func StartSink(t *testing.T, addr string, lenient bool) *Sink {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
@@ -56,13 +58,17 @@ func StartSink(t *testing.T, addr string, lenient bool) *Sink {
 			})
 		}
 	})
-	t.Cleanup(func() {
+	s.stop = sync.OnceFunc(func() {
 		l.Close()
 		conns.Range(func(c, _ any) bool { return c.(net.Conn).Close() == nil || true })
 		wg.Wait()
 	})
+	t.Cleanup(s.stop)
 	return s
 }
+
+// Stop is its end: nothing listens there any more, and connections are cut.
+func (s *Sink) Stop() { s.stop() }
 
 // Wait returns all mails once there are n, or fails the test.
 func (s *Sink) Wait(t *testing.T, n int, limit time.Duration) []Mail {
