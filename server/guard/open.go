@@ -8,6 +8,7 @@ import (
 
 // open does all that comes before the first command inside TLS. When it returns, TLS is up or the connection is dead.
 func (c *Conn) open() {
+	growStack(0)
 	if c.ask(Moment{At: AtAccept}) && c.dead.Load() {
 		return
 	}
