@@ -44,3 +44,9 @@ type Store interface {
 	// Sample returns the logins of at most n accounts, whichever. What it cannot find out it leaves out.
 	Sample(ctx context.Context, n int) [][]Login
 }
+
+// A Recaller is a Store that mostly knows without waiting for anything, as one that keeps its accounts in memory. Login is asked only when it does not.
+type Recaller interface {
+	// Recall returns what Login would, at once; known is false if it would have to wait, or fail.
+	Recall(name, device string) (l Login, ok, known bool)
+}

@@ -13,14 +13,7 @@ const stillDeadline = 2 * time.Second
 // so in words for the client: "the login of device laptop was revoked". A store that does not answer leaves it as it was.
 func (a *Authenticator) Still(ctx context.Context, l Login, peer Peer) (now Login, why string) {
 	a.once.Do(a.prepare)
-	type answer struct {
-		login Login
-		ok    bool
-	}
-	got, err := ask(ctx, a.asking, stillDeadline, func(ctx context.Context) (answer, error) {
-		login, ok, err := a.Store.Login(ctx, l.Name, l.Device)
-		return answer{login, ok}, err
-	})
+	got, ok, err := a.find(ctx, l.Name, l.Device)
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {
@@ -28,15 +21,33 @@ func (a *Authenticator) Still(ctx context.Context, l Login, peer Peer) (now Logi
 			a.Log.Warn().Err(err).Str("session", peer.Session).Msg("the accounts cannot be read; a session that has logged in goes on")
 		}
 		return l, l.lapsed(peer.Addr)
-	case !got.ok:
+	case !ok:
 		return l, "the login" + l.of() + " was revoked"
-	case !bytes.Equal(got.login.Hash, l.Hash):
+	case !bytes.Equal(got.Hash, l.Hash):
 		return l, "the password" + l.of() + " was changed"
 	}
-	if why = got.login.lapsed(peer.Addr); why == "" {
-		a.Sightings.note(got.login, peer)
+	if why = got.lapsed(peer.Addr); why == "" {
+		a.Sightings.note(got, peer)
 	}
-	return got.login, why
+	return got, why
+}
+
+// find asks the store for a login, which costs next to nothing if it need not wait.
+func (a *Authenticator) find(ctx context.Context, name, device string) (l Login, ok bool, err error) {
+	if r, can := a.Store.(Recaller); can {
+		if l, ok, known := r.Recall(name, device); known {
+			return l, ok, nil
+		}
+	}
+	type answer struct {
+		login Login
+		ok    bool
+	}
+	got, err := ask(ctx, a.asking, stillDeadline, func(ctx context.Context) (answer, error) {
+		login, ok, err := a.Store.Login(ctx, name, device)
+		return answer{login, ok}, err
+	})
+	return got.login, got.ok, err
 }
 
 // maxAsking is how many questions the store is asked at the same time: of one that does not answer no more are left behind.

@@ -90,3 +90,25 @@ func TestQuestionsAreBounded(t *testing.T) {
 		}
 	})
 }
+
+type recaller struct {
+	storeFunc
+	known bool
+}
+
+func (r recaller) Recall(name, device string) (Login, bool, bool) {
+	return Login{Account: Account{Name: name, Device: device}, Hash: []byte("recalled")}, true, r.known
+}
+
+// A store that knows at once is not asked in the long way, and one that does not is.
+func TestRecalled(t *testing.T) {
+	asked := storeFunc(func(context.Context, string) ([]Login, error) {
+		return []Login{{Account: Account{Name: "alice"}, Hash: []byte("asked")}}, nil
+	})
+	for known, want := range map[bool]string{true: "recalled", false: "asked"} {
+		a := &Authenticator{Store: recaller{asked, known}}
+		if now, why := a.Still(t.Context(), Login{Account: Account{Name: "alice"}, Hash: []byte(want)}, here); why != "" || string(now.Hash) != want {
+			t.Errorf("known %t: %s, %q", known, now.Hash, why)
+		}
+	}
+}

@@ -384,3 +384,29 @@ func TestChangesAreKnownAtOnce(t *testing.T) {
 		t.Errorf("bob, removed: %v, %v", got, err)
 	}
 }
+
+// What was looked at within the second is told without a look, and never while somebody waits for the disk.
+func TestRecall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "users")
+		write(t, path, "a:"+hashA+":device=x\n")
+		f := &File{Path: path}
+		recall := func(when, device string, wantOK, wantKnown bool) {
+			t.Helper()
+			if l, ok, known := f.Recall("a", device); ok != wantOK || known != wantKnown || ok && l.Device != device {
+				t.Errorf("%s: %+v, %t, %t", when, l.Account, ok, known)
+			}
+		}
+		recall("before the first look", "x", false, false)
+		if _, ok, err := f.Login(t.Context(), "a", "x"); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		recall("after it", "x", true, true)
+		recall("no such device", "y", false, true)
+		f.mu.Lock()
+		recall("while it is looked at", "x", false, false)
+		f.mu.Unlock()
+		time.Sleep(lookEvery)
+		recall("a second later", "x", false, false)
+	})
+}
