@@ -112,7 +112,7 @@ func (c *Conn) nextChunk() {
 			b.err = ErrCut
 			return
 		}
-		if c.askLine(line, fault) || !c.judge(line, fault) {
+		if c.askLine(line, fault, true) || !c.judge(line, fault) {
 			if c.dead.Load() {
 				b.err = ErrCut
 			}

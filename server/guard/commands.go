@@ -74,7 +74,7 @@ func (c *Conn) command() ([]byte, bool) {
 		c.readEnded(err, why)
 		return nil, false
 	}
-	return line, !c.askLine(line, fault) && c.judge(line, fault)
+	return line, !c.askLine(line, fault, false) && c.judge(line, fault)
 }
 
 // readEnded ends the connection after a read that failed.

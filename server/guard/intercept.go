@@ -32,6 +32,7 @@ const (
 	AtGreeting               // the greeting would be said now
 	AtHandshake              // the TLS handshake would begin now
 	AtCommand                // a command line has come
+	AtChunk                  // a BDAT has come that is not a message's first; it cannot be answered for, but the connection may end
 	AtResponse               // a response to a challenge of AUTH has come (RFC 4954 §4)
 	AtContent                // the client has ended its message, of which nothing is stored yet
 )
@@ -51,8 +52,9 @@ type Answer struct {
 	Reply []string    // lines with their codes, without CRLF
 	Raw   []byte      // octets that are said behind them, as they are
 	TLS   *tls.Config // for the handshake alone: it begins, with this configuration
-	// End ends the connection when all that was said is written; it may close the socket in a manner of its own before. nil: the connection
-	// goes on, unless the reply was 421.
+	// Close ends the connection in the usual way when all that was said is written. A reply of 421 does too.
+	Close bool
+	// End does the same in a way of its own: it may close the socket. nil: nothing is done.
 	End func(socket net.Conn)
 }
 
@@ -79,8 +81,8 @@ func (c *Conn) askHandshake(config *tls.Config) *tls.Config {
 	return cmp.Or(a.TLS, config)
 }
 
-// askLine asks about a line that was read.
-func (c *Conn) askLine(line []byte, fault lineFault) bool {
+// askLine asks about a line that was read, inside a message that comes in chunks or not.
+func (c *Conn) askLine(line []byte, fault lineFault, chunks bool) bool {
 	if c.interceptor == nil {
 		return false
 	}
@@ -90,11 +92,26 @@ func (c *Conn) askLine(line []byte, fault lineFault) bool {
 	}
 	if c.sasl {
 		m.At = AtResponse
-	} else {
-		c.verb, _ = splitVerb(line)
-		m.Verb = c.verb.String()
+		return c.ask(m)
 	}
-	return c.ask(m)
+	v, arg := splitVerb(line)
+	c.verb, m.Verb = v, v.String()
+	if v != verbBDAT || fault != lineOK || c.tls.Load() == nil {
+		return c.ask(m)
+	}
+	if chunks {
+		m.At = AtChunk
+		c.ask(m)
+		return c.dead.Load()
+	}
+	if !c.ask(m) {
+		return false
+	}
+	if !c.dead.Load() && c.beginChunk(arg) { // its octets are no commands
+		c.swallow()
+		c.body = body{}
+	}
+	return true
 }
 
 // endOfContent is the error that ends content which has come whole: io.EOF, unless an interceptor answers for it.
@@ -126,10 +143,13 @@ func (c *Conn) act(a *Answer) {
 		a.End(c.raw)
 		c.gone = true
 		c.die("", errFault)
-	case len(a.Reply) > 0 && a.Reply[0][:3] == "421":
-		c.die("", errServer)
+	case a.Close, len(a.Reply) > 0 && a.Reply[0][:3] == "421":
+		c.die("", errFault)
 	}
 }
+
+// Socket is the connection below TLS and PROXY protocol, for an [Interceptor] that wants to end or slow it.
+func (c *Conn) Socket() net.Conn { return c.raw }
 
 // Flush writes the replies that wait to be written, for an [Interceptor] that is about to block.
 func (c *Conn) Flush() error { return c.flush() }
