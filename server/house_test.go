@@ -13,7 +13,6 @@ import (
 	"io"
 	"math/big"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,11 +24,12 @@ import (
 	"github.com/seed-1397b510/smarthost/forward/spool"
 	"github.com/seed-1397b510/smarthost/policy"
 	"github.com/seed-1397b510/smarthost/policy/limit"
+	"github.com/seed-1397b510/smarthost/server/dialogue"
 )
 
 const (
-	hostname = "mx.example.org"
-	password = "correct horse"
+	hostname = dialogue.Hostname
+	password = dialogue.Password
 )
 
 // house is a server with real accounts, policy and guard, behind doors that are pipes. Only the accounts' store and the
@@ -38,7 +38,7 @@ type house struct {
 	server      *Server
 	submission  *pipeListener
 	submissions *pipeListener
-	accounts    *accounts
+	accounts    *dialogue.Accounts
 	store       *memoryStore
 	certificate *certificate
 	log         *syncBuffer
@@ -52,7 +52,7 @@ func open(t testing.TB, change func(*Server)) *house {
 	h := &house{
 		submission:  newPipeListener(),
 		submissions: newPipeListener(),
-		accounts:    new(accounts),
+		accounts:    new(dialogue.Accounts),
 		store:       new(memoryStore),
 		certificate: new(certificate),
 		log:         new(syncBuffer),
@@ -101,31 +101,39 @@ func (h *house) dial(t testing.TB, addr string, implicit bool) net.Conn {
 	return conn
 }
 
-// configure changes one setting.
-func (h *house) configure(change string) error {
-	settings := *h.server.current()
-	key, value, _ := strings.Cut(change, "=")
-	switch key {
-	case "unauthenticated":
-		settings.Unauthenticated = Mode(value)
-	case "help":
-		settings.Help = value
-	case "max_recipients":
-		n, err := strconv.Atoi(value)
-		if err != nil {
-			return err
-		}
-		settings.MaxRecipients = n
-	case "duplicate_window":
-		d, err := time.ParseDuration(value)
-		if err != nil {
-			return err
-		}
-		settings.DuplicateWindow = d
-	default:
-		return fmt.Errorf("no setting %q", key)
+// stage is the house for dialogues.
+func (h *house) stage() *dialogue.House {
+	return &dialogue.House{
+		Dial: func(from string, implicit bool) (net.Conn, error) {
+			if implicit {
+				return h.submissions.dial(from)
+			}
+			return h.submission.dial(from)
+		},
+		TLS: clientTLS(),
+		Configure: func(to dialogue.Settings) error {
+			return h.server.Configure(Settings{Unauthenticated: Mode(to.Unauthenticated), Help: to.Help, MaxRecipients: to.MaxRecipients, DuplicateWindow: to.DuplicateWindow})
+		},
+		Accounts:    h.accounts,
+		Limits:      h.server.Policy.Limits,
+		Spool:       h.store.be,
+		Certificate: h.certificate.be,
+		Kept:        h.store.kept,
+		Log:         h.log.String,
+		Registry:    h.registry,
 	}
-	return h.server.Configure(settings)
+}
+
+// player is a client of the house for dialogues.
+func (h *house) player(t testing.TB) *dialogue.Player {
+	return &dialogue.Player{House: h.stage(), File: t.Name()}
+}
+
+// TestDialogues plays the files in testdata, see package dialogue.
+func TestDialogues(t *testing.T) {
+	dialogue.Play(t, "testdata", func(t testing.TB, size int64) *dialogue.House {
+		return open(t, func(s *Server) { s.MaxMessageSize = size }).stage()
+	})
 }
 
 // memoryStore keeps what was committed, and knows duplicates as an engine does.
@@ -170,19 +178,17 @@ func (m *memoryStore) Create(_ context.Context, e *spool.Envelope) (spool.Draft,
 	return &memoryDraft{store: m, envelope: *e}, nil
 }
 
-func (m *memoryStore) len() int {
+func (m *memoryStore) kept() (of []dialogue.Message) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.messages)
-}
-
-func (m *memoryStore) newest() []byte {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.messages) == 0 {
-		return nil
+	for _, s := range m.messages {
+		one := dialogue.Message{Content: s.content}
+		for _, r := range s.envelope.Recipients {
+			one.Recipients = append(one.Recipients, r.Address)
+		}
+		of = append(of, one)
 	}
-	return m.messages[len(m.messages)-1].content
+	return of
 }
 
 type memoryDraft struct {
@@ -252,11 +258,10 @@ type certificate struct {
 	gone bool
 }
 
-func (c *certificate) be(state string) error {
+func (c *certificate) be(there bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gone = state == "none"
-	return nil
+	c.gone = !there
 }
 
 func (c *certificate) config() *tls.Config {

@@ -15,7 +15,7 @@ func TestConnectionsTurnedAwayAreCountedByLimit(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, limit)
-			d := &dialogue{house: h, file: t.Name()}
+			d := h.player(t)
 			for _, want := range []string{"220 ", "421 "} {
 				conn := h.dial(t, "", false)
 				defer conn.Close()
@@ -23,7 +23,7 @@ func TestConnectionsTurnedAwayAreCountedByLimit(t *testing.T) {
 					t.Fatalf("%s: got %q, %v, want %s", reason, line, err, want)
 				}
 			}
-			if err := d.step(t, `@counted smarthost_connections_refused_total{reason="`+reason+`"} 1`); err != nil {
+			if err := d.Step(t, `@counted smarthost_connections_refused_total{reason="`+reason+`"} 1`); err != nil {
 				t.Error(err)
 			}
 		})

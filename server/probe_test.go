@@ -142,9 +142,9 @@ func testRefusalsAreTold(t *testing.T) {
 			told = append(told, r)
 		}
 	})
-	clear := talk{t, &dialogue{house: h, file: t.Name()}}
+	clear := talk{t, h.player(t)}
 	clear.do("@connect", "S: 220 .*", "C: EHLO laptop", "S: 250-.*", "S: 250-.*", "S: 250-.*", "S: 250-.*", "S: 250-.*", "S: 250 .*", "C: MAIL FROM:<a@example.org>", "S: 530 .*")
-	clear.leave()
+	clear.Leave()
 	c := h.enter(t, "")
 	c.do("@fail 1", "C: MAIL FROM:<a@example.org>", "S: 530 .*", "@login alice", "C: MAIL FROM:<eve@example.net>", "S: 550 .*",
 		"C: MAIL FROM:<alice@example.org>", "S: 250 .*", "@spool failing", "C: RCPT TO:<x@example.net>", "S: 250 .*", "C: DATA", "S: 354 .*", "C: Subject: x", "C: .", "S: 451 .*")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-1397b510/smarthost/forward/spool"
 	"github.com/seed-1397b510/smarthost/policy/limit"
+	"github.com/seed-1397b510/smarthost/server/dialogue"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,14 +24,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // talk is a client in Go, for what a dialogue file cannot say.
 type talk struct {
 	t testing.TB
-	*dialogue
+	*dialogue.Player
 }
 
 // enter begins a session with TLS and, unless user is "", a login.
 func (h *house) enter(t *testing.T, user string) talk {
 	t.Helper()
-	c := talk{t, &dialogue{house: h, file: t.Name()}}
-	t.Cleanup(c.leave)
+	c := talk{t, h.player(t)}
+	t.Cleanup(c.Leave)
 	c.do("@tls", "S: 220 .*", "@ehlo laptop")
 	if user != "" {
 		c.do("@login " + user)
@@ -42,7 +43,7 @@ func (h *house) enter(t *testing.T, user string) talk {
 func (c talk) do(lines ...string) {
 	c.t.Helper()
 	for _, line := range lines {
-		if err := c.step(c.t, line); err != nil {
+		if err := c.Step(c.t, line); err != nil {
 			c.t.Fatalf("%s: %v", line, err)
 		}
 	}
@@ -147,8 +148,8 @@ func TestCertificateRefusedUnderTLS13ThenClear(t *testing.T) {
 		}
 		conn.Close()
 		synctest.Wait()
-		clear := talk{t, &dialogue{house: h}}
-		t.Cleanup(clear.leave)
+		clear := talk{t, h.player(t)}
+		t.Cleanup(clear.Leave)
 		clear.do("@connect", "S: 220 .*", "C: EHLO laptop", "@keywords", "C: MAIL FROM:<alice@example.org>",
 			`S: 451 4\.7\.0 TLS failed 0 s ago \(the client did not accept the certificate\); keep the message and try again with STARTTLS`,
 			`@log "certificate has expired"`, "@loglines")
@@ -159,11 +160,11 @@ func TestCertificateRefusedUnderTLS13ThenClear(t *testing.T) {
 func TestClearMailWhileTheHandshakeHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, nil)
-		first := talk{t, &dialogue{house: h}}
-		t.Cleanup(first.leave)
+		first := talk{t, h.player(t)}
+		t.Cleanup(first.Leave)
 		first.do("@connect", "S: 220 .*", "C: STARTTLS", "S: 220 .*")
-		second := talk{t, &dialogue{house: h}}
-		t.Cleanup(second.leave)
+		second := talk{t, h.player(t)}
+		t.Cleanup(second.Leave)
 		second.do("@connect", "S: 220 .*", "C: EHLO laptop", "@keywords", "C: MAIL FROM:<alice@example.org>",
 			`S: 451 4\.7\.0 TLS failed 0 s ago; keep the message and try again with STARTTLS`)
 	})
@@ -174,7 +175,7 @@ func TestMemoryOutlivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		before := open(t, func(s *Server) { s.Memory = new(Memory) })
 		c := before.enter(t, "alice")
-		c.leave()
+		c.Leave()
 		snapshot := before.server.Memory.Snapshot()
 		before.stop()
 		<-before.stopped

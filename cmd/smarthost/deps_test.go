@@ -21,9 +21,10 @@ var mayImport = map[string][]string{
 	"cmd/smarthost/doctor": {"auth", "auth/userfile", "forward/deliver", "forward/route", "forward/spool", "forward/spool/sqlitespool"},
 	"cmd/smarthost/enroll": {},
 
-	"server":       {"auth", "policy", "forward/spool", "server/guard"},
-	"server/guard": {},
-	"server/admin": {}, // it is handed all that it tells about
+	"server":          {"auth", "policy", "forward/spool", "server/guard"},
+	"server/guard":    {},
+	"server/dialogue": {"auth", "policy/limit"}, // the suite that the server and its double pass
+	"server/admin":    {},                       // it is handed all that it tells about
 	// The test double is the engine with a memory, and no database or page is in the build of who imports it.
 	"server/smarthosttest": {"server", "server/guard", "auth", "policy", "policy/limit", "policy/message", "forward/spool"},
 
@@ -46,7 +47,8 @@ var mayImport = map[string][]string{
 
 // tests may also use the honest engines and doubles of what they stand on.
 var testsMayImport = map[string][]string{
-	"server":                    {"auth/userfile", "policy/limit", "forward/spool/sqlitespool", "forward/spool/spooltest"},
+	"server":                    {"server/dialogue", "auth/userfile", "policy/limit", "forward/spool/sqlitespool", "forward/spool/spooltest"},
+	"server/smarthosttest":      {"server/dialogue"},
 	"forward":                   {"forward/spool/sqlitespool", "forward/spool/spooltest"},
 	"forward/spool/sqlitespool": {"forward/spool/spooltest"},
 	"forward/notify":            {"forward/spool/sqlitespool"},

@@ -1,4 +1,4 @@
-package server
+package dialogue
 
 import (
 	"context"
@@ -16,14 +16,14 @@ import (
 	"github.com/seed-1397b510/smarthost/policy/limit"
 )
 
-// accounts are alice, who may send as alice@example.org and anything at alice.example.org, bob, and the devices that a test gives them.
-type accounts struct {
+// Accounts are alice, who may send as alice@example.org and anything at alice.example.org, bob, and the devices that a test gives them.
+type Accounts struct {
 	mu      sync.Mutex
 	down    bool
 	devices []auth.Login
 }
 
-func passwordHash() []byte { return hashOf(password) }
+func passwordHash() []byte { return hashOf(Password) }
 
 var hashes sync.Map
 
@@ -43,14 +43,15 @@ func hashOf(password string) []byte {
 // devicePassword is what a device logs in with.
 func devicePassword(device string) string {
 	if device == "" {
-		return password
+		return Password
 	}
-	return password + " of " + device
+	return Password + " of " + device
 }
 
 var errDown = errors.New("accounts: connection refused by db.internal")
 
-func (a *accounts) Logins(_ context.Context, name string) (of []auth.Login, err error) {
+// Logins implements auth.Store.
+func (a *Accounts) Logins(_ context.Context, name string) (of []auth.Login, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.down {
@@ -70,7 +71,8 @@ func (a *accounts) Logins(_ context.Context, name string) (of []auth.Login, err 
 	return of, nil
 }
 
-func (a *accounts) Login(ctx context.Context, name, device string) (auth.Login, bool, error) {
+// Login implements auth.Store.
+func (a *Accounts) Login(ctx context.Context, name, device string) (auth.Login, bool, error) {
 	of, err := a.Logins(ctx, name)
 	if i := slices.IndexFunc(of, func(l auth.Login) bool { return l.Device == device }); i >= 0 {
 		return of[i], true, nil
@@ -78,9 +80,10 @@ func (a *accounts) Login(ctx context.Context, name, device string) (auth.Login, 
 	return auth.Login{}, false, err
 }
 
-func (a *accounts) Sample(context.Context, int) [][]auth.Login { return nil }
+// Sample implements auth.Store.
+func (a *Accounts) Sample(context.Context, int) [][]auth.Login { return nil }
 
-func (a *accounts) be(state string) error {
+func (a *Accounts) be(state string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.down = state == "down"
@@ -89,7 +92,7 @@ func (a *accounts) be(state string) error {
 
 // change adds, changes or revokes a device: "alice laptop", with what is to be different: expires=DURATION network=PREFIX class=NAME
 // sender=PATTERN password=TEXT revoked. What is not said is none.
-func (a *accounts) change(words string) (err error) {
+func (a *Accounts) change(words string) (err error) {
 	fields := strings.Fields(words)
 	if len(fields) < 2 {
 		return errors.New("which device of whom?")
@@ -127,7 +130,7 @@ func (a *accounts) change(words string) (err error) {
 }
 
 // limit sets the messages of each class: "default=2/1h bulk=9/1h".
-func (h *house) limit(words string) error {
+func (h *House) limit(words string) error {
 	classes := map[string]limit.Class{}
 	for _, word := range strings.Fields(words) {
 		name, text, _ := strings.Cut(word, "=")
@@ -137,6 +140,6 @@ func (h *house) limit(words string) error {
 		}
 		classes[name] = limit.Class{Messages: rate}
 	}
-	h.server.Policy.Limits.Configure(classes)
+	h.Limits.Configure(classes)
 	return nil
 }
