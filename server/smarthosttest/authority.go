@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// lifetime is how long certificates are valid, before and after the server's start: a clock that is a little wrong does no harm, and
-// a root that was installed somewhere and forgotten does none for long.
-const lifetime = 24 * time.Hour
+// lifetime is how long certificates are valid, before and after the server's start: long enough for a queue's retries inside a synctest
+// bubble, and a root that was installed somewhere and forgotten does no harm for long.
+const lifetime = 30 * 24 * time.Hour
 
 // An authority signs the certificates of one server. Its keys are never written anywhere.
 type authority struct {

@@ -78,6 +78,15 @@ func NewServer(tb TB, options ...Option) *Server {
 func Start(c Config) (*Server, error) { return start(c, untested{}) }
 
 func start(c Config, tb TB) (*Server, error) {
+	s, err := build(c, tb)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.open()
+}
+
+// build makes all of a server but its doors.
+func build(c Config, tb TB) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -101,14 +110,17 @@ func start(c Config, tb TB) (*Server, error) {
 		return nil, err
 	}
 	s.certificate = serverTLS(leaf)
-	if s.engine, err = s.newEngine(); err != nil {
-		return nil, err
-	}
+	s.engine, err = s.newEngine()
+	return s, err
+}
+
+// open opens the doors and serves.
+func (s *Server) open() error {
 	if err := s.listen(); err != nil {
-		return nil, err
+		return err
 	}
 	s.run()
-	return s, nil
+	return nil
 }
 
 // newEngine is the production server, with memory in place of its stores.
