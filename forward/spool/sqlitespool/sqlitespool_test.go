@@ -328,24 +328,45 @@ func TestLargeBodyTakesLittleMemory(t *testing.T) {
 	}
 }
 
+// The cache keeps the messages that are delivered next, in its bounds, and does not let those that nobody asks for stay for ever.
 func TestCacheIsBounded(t *testing.T) {
-	var c cache
-	for i := range 2000 {
-		c.put(&kept{envelope: spool.Envelope{ID: fmt.Sprint(i)}, body: make([]byte, 50_000)})
-		if i%3 == 0 {
-			c.drop(fmt.Sprint(i))
+	synctest.Test(t, func(t *testing.T) {
+		var c cache
+		put := func(from, to int) {
+			for i := from; i < to; i++ {
+				c.put(&kept{envelope: spool.Envelope{ID: fmt.Sprint(i)}, body: make([]byte, 50_000)})
+			}
 		}
-	}
-	if c.octets > cacheOctets || len(c.order) > 2*len(c.byID)+64 || c.get("1999") == nil || c.get("1") != nil {
-		t.Errorf("%d octets, %d ids, %d messages", c.octets, len(c.order), len(c.byID))
-	}
-	total := 0
-	for _, k := range c.byID {
-		total += k.octets()
-	}
-	if total != c.octets {
-		t.Errorf("%d octets, counted %d", total, c.octets)
-	}
+		has := func(when string, id int, want bool) {
+			t.Helper()
+			if got := c.get(fmt.Sprint(id)) != nil; got != want {
+				t.Errorf("%s: message %d is there: %t", when, id, got)
+			}
+			total := 0
+			for _, k := range c.byID {
+				total += k.octets()
+			}
+			if total != c.octets || total > cacheOctets || len(c.order) > 2*len(c.byID)+64 {
+				t.Errorf("%s: %d octets, counted %d, of %d messages with %d ids", when, total, c.octets, len(c.byID), len(c.order))
+			}
+		}
+		put(0, 2000)
+		has("full", 0, true)
+		has("full", 1999, false)
+		c.drop("0")
+		put(2000, 2002)
+		has("with room for one", 2000, true)
+		has("with room for one", 2001, false)
+		for i := range 2000 { // a thousand come and go
+			put(10_000+i, 10_001+i)
+			c.drop(fmt.Sprint(10_000 + i))
+		}
+		has("after others", 1, true)
+		time.Sleep(cacheAge)
+		put(20_000, 20_010)
+		has("after a while", 1, false)
+		has("after a while", 20_009, true)
+	})
 }
 
 func TestConfigNamesAllFaults(t *testing.T) {
