@@ -79,7 +79,7 @@ func TestNoAnswerHoldsASecret(t *testing.T) {
 		path = strings.NewReplacer("{id}", "1", "{user}", "alice", "{device}", "laptop").Replace(path)
 		all.WriteString(ask("GET", path+map[string]string{"/api/v1/trace": "?of=a"}[path], nil))
 	}
-	for _, page := range []string{"/now", "/refusals", "/queue", "/trace?of=a", "/users", "/config"} {
+	for _, page := range []string{"/now", "/refusals", "/queue", "/trace?of=a", "/users", "/config", "/doctor"} {
 		text := ask("GET", page, nil)
 		if !strings.Contains(text, "</html>") || strings.Contains(text, "did not work") {
 			t.Errorf("%s is no page: %s", page, text)

@@ -25,6 +25,7 @@ func (s *service) newAdmin() *admin.Server {
 		Accounts: adminAccounts{s},
 		Refusals: s.Refusals,
 		Reload:   s.reloadNow,
+		Examine:  s.examine,
 		Metrics:  metricsPage(s.Metrics, facts{s}),
 		Log:      s.Log,
 

@@ -72,6 +72,7 @@ func newHouse() *house {
 		Refusals: new(Refusals),
 		Metrics:  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("counted 1\n")) }),
 		Reload:   func(context.Context) error { return nil },
+		Examine:  func(context.Context, func(Finding), func(string)) error { return nil },
 		Log:      zerolog.New(h.log),
 	}
 	return h

@@ -16,6 +16,7 @@ var described = []any{
 	Fault{}, Report{}, Result{}, Status{}, ConfigSummary{}, ConnectionsInUse{}, QueueSize{}, CertificateInForce{}, LimitInUse{}, Use{},
 	QueuePage{}, Entry{}, Recipient{}, Order{}, Filter{}, Outcome{}, Stories{}, Story{}, Attempt{}, Try{}, Rule{}, RuleList{}, Removed{},
 	UserList{}, User{}, Device{}, Sighting{}, NewDevice{}, MadeDevice{}, Revoked{}, RefusalPage{}, Refusal{}, Reloaded{}, ConfigInForce{}, Setting{},
+	Examination{}, Finding{},
 }
 
 type document struct {

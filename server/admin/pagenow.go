@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -83,7 +84,7 @@ func newPlot(title string, values []float64) plot {
 	return p
 }
 
-func number(v float64) string { return fmt.Sprintf("%.0f", math.Ceil(v)) }
+func number(v float64) string { return grouped(int64(math.Ceil(v))) }
 
 // plots are the rates a minute, and how many wait.
 func plots(list []Counts) []plot {
@@ -98,21 +99,24 @@ func plots(list []Counts) []plot {
 		waiting = append(waiting, c.Waiting)
 	}
 	return []plot{
-		newPlot("Messages taken, a minute", rate(func(c Counts) float64 { return c.Accepted })),
-		newPlot("Recipients delivered to, a minute", rate(func(c Counts) float64 { return c.Delivered })),
-		newPlot("Recipients put off or failed, a minute", rate(func(c Counts) float64 { return c.Deferred + c.Failed })),
-		newPlot("Refusals, a minute", rate(func(c Counts) float64 { return c.Refused })),
-		newPlot("Deliveries that wait", waiting),
+		newPlot("messages taken a minute", rate(func(c Counts) float64 { return c.Accepted })),
+		newPlot("recipients delivered to a minute", rate(func(c Counts) float64 { return c.Delivered })),
+		newPlot("recipients put off or failed a minute", rate(func(c Counts) float64 { return c.Deferred + c.Failed })),
+		newPlot("refusals a minute", rate(func(c Counts) float64 { return c.Refused })),
+		newPlot("deliveries that wait", waiting),
 	}
 }
 
 // nowSheet is the page of how things are.
 type nowSheet struct {
-	Status Status
-	Health Report
-	States []stateCount
-	Plots  []plot
-	Limits []LimitInUse // those of which most is used
+	Status  Status
+	Health  Report
+	Verdict string   // the health of the whole in words
+	Trouble []Result // of Health, what is not ok, with the gravest first
+	States  []stateCount
+	Plots   []plot
+	Counted bool         // for long enough to plot
+	Limits  []LimitInUse // those of which most is used
 }
 
 type stateCount struct {
@@ -140,15 +144,36 @@ func (s *Server) now(ctx context.Context) (now nowSheet, err error) {
 	}
 	now.Health = s.Health.Ready(ctx)
 	now.Plots = plots(s.samples.all())
-	for _, state := range []string{"queued", "leased", "waiting", "held", "damaged"} {
-		now.States = append(now.States, stateCount{state, now.Status.Queue.ByState[state]})
+	now.Counted = now.Plots[0].HasPoints
+	now.Verdict = map[State]string{OK: "All is well", Degraded: "It works, but somebody should look", Failed: "Something has failed"}[now.Health.State]
+	for _, state := range []State{Failed, Degraded} {
+		for _, r := range now.Health.Checks {
+			if r.State == state {
+				now.Trouble = append(now.Trouble, r)
+			}
+		}
 	}
+	now.States = now.Status.Queue.states()
 	now.Limits = slices.Clone(now.Status.Limits)
 	slices.SortFunc(now.Limits, func(a, b LimitInUse) int {
 		return cmp.Or(cmp.Compare(b.part(), a.part()), cmp.Compare(a.Account, b.Account))
 	})
 	now.Limits = now.Limits[:min(len(now.Limits), mostLimits)]
 	return now, nil
+}
+
+// states are the counts in the order of a delivery's way.
+func (q QueueSize) states() (list []stateCount) {
+	for _, state := range []string{"queued", "leased", "waiting", "held", "damaged"} {
+		list = append(list, stateCount{state, q.ByState[state]})
+	}
+	return list
+}
+
+// Link is where more is told about the account.
+func (l LimitInUse) Link() string {
+	name, _, _ := strings.Cut(l.Account, "/")
+	return "/users?" + url.Values{"user": {name}}.Encode()
 }
 
 // part is how much of the limit that is nearest is used.

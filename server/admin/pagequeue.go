@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -77,7 +78,9 @@ func (f field) Label() string { return strings.ReplaceAll(f.Name, "_", " ") }
 // queueList is the page of the queue.
 type queueList struct {
 	Filter  filterForm
-	States  []string
+	Narrow  bool // it chooses by more than the state
+	Total   int  // deliveries that wait, of all states
+	States  []stateCount
 	Entries []Entry
 	Next    string // where the next page is; "" if there is none
 	First   string // and the first; "" if this is it
@@ -98,8 +101,15 @@ func (s *Server) queuePage(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	list := queueList{Filter: form, States: []string{"queued", "leased", "waiting", "held", "damaged"}, Entries: page.Entries,
-		Verbs: verbs, May: r.caller.May(Mail)}
+	status, err := s.Status(r.Context())
+	if err != nil {
+		return err
+	}
+	list := queueList{Filter: form, States: status.Queue.states(), Entries: page.Entries, Verbs: verbs, May: r.caller.May(Mail)}
+	list.Narrow = slices.ContainsFunc(form.Fields(), func(f field) bool { return f.Name != "state" })
+	for _, state := range list.States {
+		list.Total += state.Count
+	}
 	if q.Get("after") != "" {
 		list.First = "/queue?" + form.Query("after", "")
 	}

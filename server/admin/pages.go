@@ -37,6 +37,9 @@ var pages = []route{
 	{"GET", "/users/revoke", Users, (*Server).confirmRevoke},
 	{"POST", "/users/revoke", Users, (*Server).revoke},
 	{"GET", "/config", Read, (*Server).configPage},
+	{"GET", "/doctor", Read, (*Server).doctorPage},
+	{"POST", "/doctor", All, (*Server).examine},
+	{"GET", "/doctor/events", Read, (*Server).doctorEvents},
 }
 
 // links are the pages in the navigation, in its order.
@@ -47,6 +50,7 @@ var links = []link{
 	{"/trace", "Trace"},
 	{"/users", "Users"},
 	{"/config", "Config"},
+	{"/doctor", "Doctor"},
 }
 
 type link struct {
@@ -60,6 +64,7 @@ type sheet struct {
 	Hostname string
 	Who      string // has logged in; "" on a socket, where nobody has to, and before
 	LoggedIn bool
+	Refresh  int // seconds after which a browser without scripts asks again; 0: never
 	Body     any
 }
 
@@ -129,22 +134,27 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"bytes": octets,
 	"class": replyClass,
 	"count": count,
+	"num":   grouped,
 	"few":   few,
 	"left":  left,
 	"verbs": func() []verb { return verbs },
 	"links": func() []link { return links },
 
-	"fields": filterForm.Fields,
-	"label":  field.Label,
-	"waits":  Story.Waits,
-	"ofMail": Refusal.OfMail,
-	"revoke": Device.Link,
+	"fields":   filterForm.Fields,
+	"label":    field.Label,
+	"waits":    Story.Waits,
+	"ofMail":   Refusal.OfMail,
+	"revoke":   Device.Link,
+	"userLink": LimitInUse.Link,
 }).ParseFS(templateFiles, "templates/*.html"))
 
 // page writes a page: the template of that name within the frame of them all.
 func (s *Server) page(w http.ResponseWriter, r *request, status int, name, title string, body any) error {
 	var text bytes.Buffer
 	about := sheet{Title: title, Path: r.URL.Path, Hostname: s.Hostname, Who: r.caller.Name, LoggedIn: len(r.caller.Scopes) > 0, Body: body}
+	if unfinished, ok := body.(interface{ Refresh() int }); ok {
+		about.Refresh = unfinished.Refresh()
+	}
 	for _, part := range []string{"head", name, "foot"} {
 		if err := templates.ExecuteTemplate(&text, part, about); err != nil {
 			return err

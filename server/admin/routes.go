@@ -45,6 +45,8 @@ var routes = []route{
 	{"DELETE", "/api/v1/users/{user}/devices/{device}", Users, (*Server).revokeDevice},
 	{"GET", "/api/v1/refusals", Read, (*Server).listRefusals},
 	{"POST", "/api/v1/reload", All, (*Server).reload},
+	{"GET", "/api/v1/doctor", Read, (*Server).examination},
+	{"POST", "/api/v1/doctor", All, (*Server).beginExamination},
 }
 
 // handler answers at one kind of door.

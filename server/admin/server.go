@@ -52,11 +52,15 @@ type Server struct {
 	Metrics http.Handler // answers /metrics, to anybody; nil: there are none
 	// Reload reads config, accounts and certificate again, and returns when they are in force or refused. Required.
 	Reload func(context.Context) error
-	Log    zerolog.Logger
+	// Examine looks for what is wrong with this server and around it, and returns when it is done, or soon after ctx has ended. It tells
+	// what it finds, and what it is at, from several goroutines at the same time. It is called once at a time. Required.
+	Examine func(ctx context.Context, found func(Finding), doing func(what string)) error
+	Log     zerolog.Logger
 
-	sessions sessions
-	samples  samples
-	streams  atomic.Int32 // pages that are kept up to date
+	sessions     sessions
+	samples      samples
+	examinations examinations
+	streams      atomic.Int32 // pages that are kept up to date
 }
 
 // Run answers at the doors until ctx ends, and closes them. Requests under way have a moment to end. It returns nil when no goroutine is
@@ -77,6 +81,7 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 	if s.Counts != nil {
 		wg.Go(func() { s.samples.take(ctx, s.Counts) })
 	}
+	wg.Go(func() { s.examinations.serve(ctx, s.Examine) })
 	handlers := map[bool]http.Handler{true: s.handler(true), false: s.handler(false)}
 	for _, d := range doors {
 		h := &http.Server{
@@ -127,8 +132,8 @@ func (f faults) Write(line []byte) (int, error) {
 }
 
 func (s *Server) check() error {
-	if s.Hostname == "" || s.Token == nil || s.Health == nil || s.Status == nil || s.Config == nil || s.Queue == nil || s.Accounts == nil || s.Refusals == nil || s.Reload == nil {
-		return errors.New("admin: Hostname, Token, Health, Status, Config, Queue, Accounts, Refusals and Reload are required")
+	if s.Hostname == "" || s.Token == nil || s.Health == nil || s.Status == nil || s.Config == nil || s.Queue == nil || s.Accounts == nil || s.Refusals == nil || s.Reload == nil || s.Examine == nil {
+		return errors.New("admin: Hostname, Token, Health, Status, Config, Queue, Accounts, Refusals, Reload and Examine are required")
 	}
 	return nil
 }
