@@ -18,6 +18,7 @@ import (
 const (
 	certificateLook = time.Minute
 	certificateWarn = 21 * 24 * time.Hour
+	certificateEnd  = 2 * time.Second // that an order at an ACME authority gets to write down how far it came when the program ends
 )
 
 // certificates keeps the server's certificate: what is on disk, or the last one that could be read.
@@ -85,30 +86,60 @@ func (c *certificates) awaited() error {
 }
 
 // Run renews the certificate and warns of its end until ctx ends. Files that are not the operator's are loaded when they have changed.
+// A disk that does not answer does not hold up its end.
 func (c *certificates) Run(ctx context.Context) error {
-	if c.ACME == nil {
-		return c.watch(ctx)
-	}
-	c.ACME.Issued = c.Reload
 	var group errgroup.Group
-	group.Go(func() error { return c.ACME.Run(ctx) })
-	group.Go(func() error { return c.watch(ctx) })
+	if c.ACME != nil {
+		c.ACME.Issued = c.Reload
+		group.Go(func() error { return c.runACME(ctx) })
+	}
+	group.Go(func() error {
+		c.watch(ctx)
+		return nil
+	})
 	return group.Wait()
 }
 
-func (c *certificates) watch(ctx context.Context) error {
+func (c *certificates) runACME(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- c.ACME.Run(ctx) }() // ends with ctx, with the disk, or with the program
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(certificateEnd)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		c.Log.Warn().Str("folder", c.ACME.Folder).Msg("the disk that the certificate is on does not answer; the end does not wait for it")
+		return nil
+	}
+}
+
+func (c *certificates) watch(ctx context.Context) {
 	tick := time.NewTicker(certificateLook)
 	defer tick.Stop()
 	for {
+		done := make(chan struct{})
+		go func() { // ends with the disk, or with the program
+			defer close(done)
+			if !c.unchanged() {
+				c.Reload()
+			}
+		}()
 		select {
+		case <-done:
 		case <-ctx.Done():
-			return nil
+			return
+		}
+		select {
 		case <-tick.C:
+		case <-ctx.Done():
+			return
 		}
-		if c.unchanged() {
-			continue
-		}
-		c.Reload()
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 )
 
 func newPrivate(t *testing.T, hostname string) (*certificates, *bytes.Buffer) {
@@ -168,5 +170,35 @@ func TestOtherProtocolsAreRefused(t *testing.T) {
 		if _, err := handshake(t, c, config); (err == nil) != test.ok {
 			t.Errorf("%v: %v", test.offered, err)
 		}
+	}
+}
+
+// A disk that does not answer, here a FIFO that nobody writes, holds up neither the end of the program nor what others ask for.
+func TestCertificateDiskHangs(t *testing.T) {
+	t.Parallel()
+	authority := &acmeIssuer{Hostname: "mx.example.org", Directory: "https://127.0.0.1:1/dir", Folder: t.TempDir(), Log: zerolog.Nop()}
+	for name, c := range map[string]*certificates{
+		"private": func() *certificates { c, _ := newPrivate(t, "mx.example.org"); return c }(),
+		"ACME":    {CertFile: authority.certFile(), KeyFile: authority.certFile(), ACME: authority, Log: zerolog.Nop()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			os.Remove(c.CertFile)
+			if err := unix.Mkfifo(c.CertFile, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- c.Run(ctx) }()
+			writer, err := os.OpenFile(c.CertFile, os.O_WRONLY, 0) // waits for who reads
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer writer.Close() // which ends the reading
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

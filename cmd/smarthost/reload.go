@@ -23,6 +23,9 @@ func (s *service) configure(c *Config) error {
 	if err != nil {
 		return err
 	}
+	if _, err := readAuthorities("tls.acme_ca", c.TLS.ACMECA); err != nil { // an order reads it; this is to say early what is wrong with it
+		return err
+	}
 	err = s.Server.Configure(server.Settings{
 		Unauthenticated: server.Mode(c.Submission.Unauthenticated),
 		Help:            c.Submission.Help,

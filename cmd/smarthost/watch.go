@@ -50,7 +50,7 @@ func (s *service) nowNamed(c *Config, env *environment) {
 // look describes the files that a reload reads, but for the accounts.
 func (s *service) look(env *environment) map[string]string {
 	c := s.files.named
-	names := []string{c.File, c.Forward.RelayPasswordFile, c.Forward.CA}
+	names := []string{c.File, c.Forward.RelayPasswordFile, c.Forward.CA, c.TLS.ACMECA}
 	if c.File == "" {
 		names = append(names, standardFiles...)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -132,4 +133,30 @@ func TestNewlyNamedFiles(t *testing.T) {
 	looks(t, s, env, false)
 	put(t, filepath.Join(folder, "new"), "secret")
 	looks(t, s, env, false, true)
+}
+
+// The authorities that an ACME directory is checked with are read by the next order, and a reload tells what is wrong with them.
+func TestAuthoritiesOfACMEAreWatched(t *testing.T) {
+	folder := t.TempDir()
+	path, authorities := filepath.Join(folder, "smarthost.toml"), filepath.Join(folder, "ca.pem")
+	other, _ := newPrivate(t, "ca.example")
+	good, err := os.ReadFile(other.Private.certFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, authorities, string(good))
+	put(t, path, "hostname = \"mx.example.org\"\ndata = \"data\"\n[listen]\nacme_tls = \"127.0.0.1:0\"\nacme_http = \"\"\n[tls]\nacme = true\nacme_directory = \"https://ca.example/dir\"\nacme_ca = \"ca.pem\"\n")
+	env := testEnvironment(t, nil)
+	c, err := loadConfig(env, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &service{Config: c, Users: &userfile.File{Path: filepath.Join(folder, "users"), Log: zerolog.Nop()}, Certificates: newCertificates(c, zerolog.Nop())}
+	s.watch(env)
+	looks(t, s, env, false, false)
+	put(t, authorities, "no PEM")
+	looks(t, s, env, false, true)
+	if err := s.configure(c); err == nil || !strings.Contains(err.Error(), "tls.acme_ca") {
+		t.Errorf("%v", err)
+	}
 }
