@@ -15,12 +15,14 @@
 		lost = setTimeout(() => {
 			stale.textContent = `${words} What follows is how things were at ${at} UTC.`;
 			live.before(stale);
+			live.classList.add("old");
 		}, 5000);
 	};
 	const fresh = () => {
 		clearTimeout(lost);
 		lost = 0;
 		stale.remove();
+		live.classList.remove("old");
 	};
 
 	const events = new EventSource(live.dataset.src);
