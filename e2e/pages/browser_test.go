@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
@@ -86,6 +88,8 @@ func (b *browser) hear(event any) {
 		fault = fmt.Sprintf("console.%s", e.Type)
 	case *runtime.EventExceptionThrown:
 		fault = e.ExceptionDetails.Text
+	case *page.EventJavascriptDialogOpening:
+		fault = "a dialog: " + e.Message
 	case *network.EventResponseReceived:
 		if e.Response.Status >= 400 {
 			fault = fmt.Sprintf("%d %s", e.Response.Status, e.Response.URL)
@@ -140,11 +144,12 @@ func (b *browser) text(t *testing.T) string {
 	return ask(t, b, chromedp.Evaluate[string](`document.querySelector("main").innerText`))
 }
 
-// picture keeps a picture of the whole page with the test's artifacts.
-func (b *browser) picture(t *testing.T, name string) {
+// picture keeps a picture of the whole page with the test's artifacts: go test -artifacts says where they are.
+func (b *browser) picture(t *testing.T, path string) {
 	t.Helper()
+	name := strings.NewReplacer("/", "-", "?", "-", "=", "-", "&", "-").Replace(strings.Trim(path, "/"))
 	png := ask(t, b, chromedp.FullScreenshot(100))
-	lab.Check(t, os.WriteFile(filepath.Join(t.ArtifactDir(), name+".png"), png, 0o644))
+	lab.Check(t, os.WriteFile(filepath.Join(t.ArtifactDir(), name[:min(len(name), 80)]+".png"), png, 0o644))
 }
 
 // check asks the page itself what is wrong with it: checks.js returns a list.

@@ -6,10 +6,34 @@
 
 	if (!document.documentElement.lang) faults.push("the page has no language");
 	if (!document.title) faults.push("the page has no title");
-	for (const [name, count] of [["main", 1], ["header", 1], ["h1", 1]])
+	for (const [name, count] of [["main", 1], ["header", 1], ["footer", 1], ["h1", 1]])
 		if (document.querySelectorAll(name).length !== count) faults.push(`the page has not ${count} <${name}>`);
 	if (document.documentElement.scrollWidth > document.documentElement.clientWidth)
 		faults.push(`the page is ${document.documentElement.scrollWidth} wide in a window of ${document.documentElement.clientWidth}`);
+
+	for (const element of document.querySelectorAll("body *")) {
+		const box = element.getBoundingClientRect();
+		if (seen(element) && !element.closest(".unseen, .skip") && (box.right > document.documentElement.clientWidth + 1 || box.left < -1)) say(`sticks out from ${box.left} to ${box.right}`, element);
+	}
+	// What others have chosen is text and nothing else.
+	for (const element of document.querySelectorAll("script:not([src='/static/pages.js']), img, iframe, object, style, b, base, [style]"))
+		say("this is none of the page's own", element);
+	for (const element of document.querySelectorAll("*"))
+		if ([...element.attributes].some((a) => a.name.startsWith("on"))) say("this has a script", element);
+	if (/[\u202a-\u202e\u2066-\u2069\u0000-\u0008\u001b]/.test(document.body.innerText)) faults.push("signs that turn the order or are not seen stand in the text");
+	const ids = new Set();
+	for (const element of document.querySelectorAll("[id]")) {
+		if (ids.has(element.id)) say("the id is there twice", element);
+		ids.add(element.id);
+	}
+	for (const element of document.querySelectorAll("[aria-labelledby], [aria-describedby], label[for]"))
+		for (const id of (element.getAttribute("aria-labelledby") || element.getAttribute("aria-describedby") || element.htmlFor).split(" "))
+			if (!ids.has(id)) say("it names an id that is not there", element);
+	for (const table of document.querySelectorAll("table")) {
+		if (!table.tHead) say("a table has no head", table);
+		for (const head of table.querySelectorAll("th")) if (!head.scope) say("a head of a table has no scope", head);
+		for (const row of table.tBodies[0].rows) if (row.cells[0].tagName !== "TH") say("a row has no head", row);
+	}
 
 	let rank = 0;
 	for (const heading of document.querySelectorAll("h1, h2, h3, h4")) {
