@@ -11,6 +11,7 @@
 //	@refused user [dev]: pattern   the same, and the reply must match
 //	@raw "octets"      sends Go-quoted octets as they are
 //	@repeat N "octets" sends them N times
+//	@hears "octets"    these octets, whatever they are, are what comes next
 //	@bytewise "octets" sends them one at a time
 //	@close             the client goes away
 //	@eof               the server must have ended the connection, in TLS with close_notify

@@ -131,6 +131,13 @@ var actions = map[string]func(d *Player, t testing.TB, argument string) error{
 	},
 	"@raw":    quoted(func(d *Player, octets []byte) error { return d.send(octets) }),
 	"@repeat": repeat,
+	"@hears": quoted(func(d *Player, octets []byte) error {
+		got := make([]byte, len(octets))
+		if n, err := io.ReadFull(d.in, got); err != nil || !bytes.Equal(got, octets) {
+			return fmt.Errorf("got %q and %v", got[:n], err)
+		}
+		return nil
+	}),
 	"@bytewise": quoted(func(d *Player, octets []byte) error {
 		for _, b := range octets {
 			if err := d.send([]byte{b}); err != nil {

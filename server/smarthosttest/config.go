@@ -30,7 +30,9 @@ type Config struct {
 
 	Listen   string // address of the door with STARTTLS; "" is 127.0.0.1:0
 	Implicit string // address of the door with implicit TLS (RFC 8314 §3.3); "" is 127.0.0.1:0
-	InMemory bool   // no sockets: clients come by Server.DialContext alone
+	// IPv6Blackhole makes the same ports on ::1 take no connection and refuse none: a client that tries localhost there first hangs. On Linux.
+	IPv6Blackhole bool
+	InMemory      bool // no sockets: clients come by Server.DialContext alone
 
 	Settings        server.Settings        // how strangers are refused, recipients, duplicates; zero: the production server's
 	Limits          map[string]limit.Class // by the names that User.Class has; limit.Standard is for users without a class
@@ -66,6 +68,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxMessages < 0 || c.MaxSessions < 0 {
 		faults = append(faults, errors.New("smarthosttest: MaxMessages and MaxSessions must not be negative"))
+	}
+	if c.IPv6Blackhole && c.InMemory {
+		faults = append(faults, errors.New("smarthosttest: IPv6Blackhole needs sockets, and InMemory has none"))
 	}
 	if err := c.Settings.Validate(); err != nil {
 		faults = append(faults, err)
@@ -129,6 +134,10 @@ func WithSeed(seed uint64) Option { return func(c *Config) { c.Seed = seed } }
 
 // WithSecrets shows passwords in transcripts.
 func WithSecrets() Option { return func(c *Config) { c.Secrets = true } }
+
+// WithIPv6Blackhole makes connections to ::1 hang, see Config.IPv6Blackhole. A client that is given localhost in place of 127.0.0.1 must
+// try the other address (RFC 8305).
+func WithIPv6Blackhole() Option { return func(c *Config) { c.IPv6Blackhole = true } }
 
 // InMemory makes a server without sockets, for use inside a testing/synctest bubble, and where sockets are not to be had.
 // Clients come by [Server.DialContext].

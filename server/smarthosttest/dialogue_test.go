@@ -20,43 +20,49 @@ import (
 // TestDialogues plays the production server's own dialogues.
 func TestDialogues(t *testing.T) {
 	dialogue.Play(t, "../testdata", func(t testing.TB, size int64) *dialogue.House {
-		log := new(syncBuffer)
-		s, err := build(Config{
-			Hostname: dialogue.Hostname, InMemory: true, MaxMessageSize: size, Log: zerolog.New(log).With().Timestamp().Logger(),
-		}, t)
-		if err != nil {
-			t.Fatal(err)
+		_, h := newHouse(t, Config{MaxMessageSize: size})
+		return h
+	})
+}
+
+// newHouse is a server in memory with the accounts of the dialogues, and itself as they see it.
+func newHouse(t testing.TB, c Config) (*Server, *dialogue.House) {
+	t.Helper()
+	log := new(syncBuffer)
+	c.Hostname, c.InMemory, c.Log = dialogue.Hostname, true, zerolog.New(log).With().Timestamp().Logger()
+	s, err := build(c, t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, registry := new(dialogue.Accounts), prometheus.NewRegistry()
+	s.engine.Auth, s.engine.Metrics = &logins{&auth.Authenticator{Store: accounts}, s}, registry
+	if err := s.open(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
-		accounts, registry := new(dialogue.Accounts), prometheus.NewRegistry()
-		s.engine.Auth, s.engine.Metrics = &logins{&auth.Authenticator{Store: accounts}, s}, registry
-		if err := s.open(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
-			if t.Failed() {
-				t.Log(s.transcripts())
-			}
-		})
-		return &dialogue.House{
-			Dial: func(from string, implicit bool) (net.Conn, error) {
-				return s.DialFrom(context.Background(), netip.MustParseAddr(from), implicit)
-			},
-			TLS: s.ClientTLS(),
-			Configure: func(to dialogue.Settings) error {
-				return s.Configure(server.Settings{Unauthenticated: server.Mode(to.Unauthenticated), Help: to.Help, MaxRecipients: to.MaxRecipients, DuplicateWindow: to.DuplicateWindow})
-			},
-			Accounts:    accounts,
-			Limits:      s.limits,
-			Spool:       func(state string) error { return spoolState(s, state) },
-			Certificate: func(is bool) { s.uncertified.Store(!is) },
-			Kept:        func() []dialogue.Message { return kept(s) },
-			Log:         log.String,
-			Registry:    registry,
+		if t.Failed() {
+			t.Log(s.transcripts())
 		}
 	})
+	return s, &dialogue.House{
+		Dial: func(from string, implicit bool) (net.Conn, error) {
+			return s.DialFrom(context.Background(), netip.MustParseAddr(from), implicit)
+		},
+		TLS: s.ClientTLS(),
+		Configure: func(to dialogue.Settings) error {
+			return s.Configure(server.Settings{Unauthenticated: server.Mode(to.Unauthenticated), Help: to.Help, MaxRecipients: to.MaxRecipients, DuplicateWindow: to.DuplicateWindow})
+		},
+		Accounts:    accounts,
+		Limits:      s.limits,
+		Spool:       func(state string) error { return spoolState(s, state) },
+		Certificate: func(is bool) { s.uncertified.Store(!is) },
+		Kept:        func() []dialogue.Message { return kept(s) },
+		Log:         log.String,
+		Registry:    registry,
+	}
 }
 
 func spoolState(s *Server, state string) error {

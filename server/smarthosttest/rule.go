@@ -48,7 +48,8 @@ type Rule struct {
 	on             Stage
 	user, from, to string // patterns, "" is any
 	skip, times    int
-	probability    float64 // 0: always
+	probability    float64       // 0: always
+	within         time.Duration // of being put in force; 0: always
 	optional       bool
 	do             action
 }
@@ -105,6 +106,9 @@ func (r Rule) Skip(n int) Rule { r.skip = n; return r }
 
 // Times makes the rule act n times, and no more. It is unmet until it has.
 func (r Rule) Times(n int) Rule { r.times = n; return r }
+
+// For makes the rule act for so long after it was put in force, and not after.
+func (r Rule) For(d time.Duration) Rule { r.within = d; return r }
 
 // Probability makes the rule act with a probability above 0 and up to 1, by the server's seed. Nobody minds if it never does.
 func (r Rule) Probability(p float64) Rule { r.probability = p; r.optional = true; return r }

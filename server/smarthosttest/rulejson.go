@@ -21,6 +21,7 @@ type ruleJSON struct {
 	Skip        int        `json:"skip,omitempty"`
 	Times       int        `json:"times,omitempty"`
 	Probability float64    `json:"probability,omitempty"`
+	For         duration   `json:"for,omitempty"`
 	Optional    bool       `json:"optional,omitempty"`
 	Do          actionJSON `json:"do"`
 }
@@ -88,7 +89,8 @@ func (d *duration) UnmarshalJSON(b []byte) error {
 // MarshalJSON implements json.Marshaler.
 func (r Rule) MarshalJSON() ([]byte, error) {
 	return json.Marshal(ruleJSON{
-		On: r.on, User: r.user, From: r.from, To: r.to, Skip: r.skip, Times: r.times, Probability: r.probability, Optional: r.optional, Do: r.do.json(),
+		On: r.on, User: r.user, From: r.from, To: r.to, Skip: r.skip, Times: r.times, Probability: r.probability, For: duration(r.within),
+		Optional: r.optional, Do: r.do.json(),
 	})
 }
 
@@ -118,7 +120,8 @@ func (r *Rule) UnmarshalJSON(b []byte) error {
 		return errors.New("rule: there is something behind it")
 	}
 	rule := Rule{
-		on: of.On, user: of.User, from: of.From, to: of.To, skip: of.Skip, times: of.Times, probability: of.Probability, optional: of.Optional || of.Probability > 0,
+		on: of.On, user: of.User, from: of.From, to: of.To, skip: of.Skip, times: of.Times, probability: of.Probability, within: time.Duration(of.For),
+		optional: of.Optional || of.Probability > 0,
 		do: action{
 			delay: time.Duration(of.Do.Delay), reply: (*reply)(of.Do.Reply), garbage: of.Do.Garbage, stored: of.Do.Stored, hide: of.Do.Hide,
 			certificate: of.Do.Certificate, alert: -1, throttle: of.Do.Throttle, end: of.Do.End,
@@ -161,7 +164,7 @@ func (r Rule) Validate() error {
 	fault(r.user != "" && slices.Contains([]Stage{Accept, Banner, EHLO, STARTTLS, Handshake}, r.on), "a user is known at auth and after it")
 	fault(r.from != "" && !slices.Contains([]Stage{MAIL, RCPT, DATA, Content}, r.on), "a sender is known at mail, rcpt, data and content")
 	fault(r.to != "" && !slices.Contains([]Stage{RCPT, DATA, Content}, r.on), "a recipient is known at rcpt, data and content")
-	fault(r.skip < 0 || r.times < 0, "skip and times must not be negative")
+	fault(r.skip < 0 || r.times < 0 || r.within < 0, "skip, times and for must not be negative")
 	fault(!(r.probability >= 0 && r.probability <= 1), "probability is %g; must be from 0 to 1", r.probability)
 	faults = append(faults, r.do.validate(r.on)...)
 	return errors.Join(faults...)

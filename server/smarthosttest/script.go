@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A Script is a set of rules in force.
@@ -21,7 +22,8 @@ type Script struct {
 type scripted struct {
 	Rule
 	inbox string // folded; "" is everybody's
-	seen  int    // how often it could have acted, those that were skipped included
+	since time.Time
+	seen  int // how often it could have acted, those that were skipped included
 	acted int
 }
 
@@ -68,7 +70,7 @@ func (v view) AddRules(rules ...Rule) (*Script, error) {
 		if v.user != "" && r.early() {
 			faults = append(faults, fmt.Errorf("rule on %q: nobody has logged in there, so that it cannot be for the inbox of %s alone", r.on, v.user))
 		}
-		s.rules = append(s.rules, &scripted{Rule: r, inbox: v.user})
+		s.rules = append(s.rules, &scripted{Rule: r, inbox: v.user, since: time.Now()})
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -165,7 +167,9 @@ func (of *scripts) chance() float64 {
 	return of.random.Float64()
 }
 
-func (r *scripted) spent() bool { return r.times > 0 && r.acted >= r.times }
+func (r *scripted) spent() bool {
+	return r.times > 0 && r.acted >= r.times || r.within > 0 && time.Since(r.since) >= r.within
+}
 
 // left is the rule with what it has done taken off.
 func (r *scripted) left() Rule {
@@ -173,6 +177,9 @@ func (r *scripted) left() Rule {
 	of.skip = max(0, r.skip-r.seen)
 	if of.times > 0 {
 		of.times -= r.acted
+	}
+	if of.within > 0 {
+		of.within -= time.Since(r.since)
 	}
 	return of
 }

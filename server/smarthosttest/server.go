@@ -39,7 +39,8 @@ type Server struct {
 	certificate *tls.Config
 	uncertified atomic.Bool // Trouble
 	doors       [2]net.Listener
-	dialled     atomic.Uint32 // connections in memory
+	holes       []func() error // ends of black holes
+	dialled     atomic.Uint32  // connections in memory
 	trust       trust
 
 	running sync.WaitGroup
@@ -201,8 +202,34 @@ func (s *Server) listen() error {
 		}
 		s.doors[i] = l
 	}
+	if s.config.IPv6Blackhole {
+		if err := s.swallowIPv6(); err != nil {
+			return errors.Join(err, s.doors[0].Close(), s.doors[1].Close(), s.unswallow())
+		}
+	}
 	s.Addr, s.TLSAddr = s.doors[0].Addr().String(), s.doors[1].Addr().String()
 	return nil
+}
+
+// swallowIPv6 takes the doors' ports on ::1.
+func (s *Server) swallowIPv6() error {
+	for _, l := range s.doors {
+		end, err := blackhole(l.Addr().(*net.TCPAddr).Port)
+		if err != nil {
+			return err
+		}
+		s.holes = append(s.holes, end)
+	}
+	return nil
+}
+
+// unswallow gives them back.
+func (s *Server) unswallow() (err error) {
+	for _, end := range s.holes {
+		err = errors.Join(err, end())
+	}
+	s.holes = nil
+	return err
 }
 
 // run serves until Close, and returns when clients are served.
@@ -226,7 +253,7 @@ func (s *Server) Close() error {
 	s.closing.Do(func() {
 		s.stop()
 		s.running.Wait()
-		err = errors.Join(s.runErr, s.trust.remove())
+		err = errors.Join(s.runErr, s.trust.remove(), s.unswallow())
 	})
 	return err
 }
