@@ -17,6 +17,7 @@ const (
 	standardListen   = "127.0.0.1:0"
 	standardMessages = 10_000
 	standardSessions = 10_000
+	standardOctets   = 1 << 30
 )
 
 // DefaultUser is who there is if no other user is named. It may send as anybody.
@@ -46,7 +47,9 @@ type Config struct {
 	Timeouts        guard.Timeouts
 
 	MaxMessages int    // that are kept, the oldest give way; 0 is 10,000
-	MaxSessions int    // the same of sessions
+	MaxOctets   int64  // of all messages that are kept, and again of all that are being received; 0 is 1 GiB
+	MaxSessions int    // that are kept, the oldest give way; 0 is 10,000
+	Magic       bool   // recipients may ask for a fault by their names, see WithMagic
 	Secrets     bool   // show passwords in transcripts
 	Seed        uint64 // of rules with a probability; 0 is 1
 	Log         zerolog.Logger
@@ -66,8 +69,8 @@ func (c Config) Validate() error {
 			seen[name] = true
 		}
 	}
-	if c.MaxMessages < 0 || c.MaxSessions < 0 {
-		faults = append(faults, errors.New("smarthosttest: MaxMessages and MaxSessions must not be negative"))
+	if c.MaxMessages < 0 || c.MaxSessions < 0 || c.MaxOctets < 0 {
+		faults = append(faults, errors.New("smarthosttest: MaxMessages, MaxOctets and MaxSessions must not be negative"))
 	}
 	if c.IPv6Blackhole && c.InMemory {
 		faults = append(faults, errors.New("smarthosttest: IPv6Blackhole needs sockets, and InMemory has none"))
@@ -92,6 +95,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxMessages == 0 {
 		c.MaxMessages = standardMessages
+	}
+	if c.MaxOctets == 0 {
+		c.MaxOctets = standardOctets
 	}
 	if c.MaxSessions == 0 {
 		c.MaxSessions = standardSessions
@@ -131,6 +137,12 @@ func WithLog(log zerolog.Logger) Option { return func(c *Config) { c.Log = log }
 
 // WithSeed sets the seed of rules with a probability.
 func WithSeed(seed uint64) Option { return func(c *Config) { c.Seed = seed } }
+
+// WithMagic lets recipients ask for a fault by their names, for those who test a program through its forms and have no other say. Where no rule
+// acts, reject-550@example.com is refused with this code (of 4xx or 5xx); defer-451-2@example.com is refused twice and then taken, each address
+// counted for itself; slow-5s@example.com is answered after that time; and drop-rcpt, drop-data and drop-content end the connection at this
+// stage. What is behind a + is the test's own: reject-550+anna@example.com.
+func WithMagic() Option { return func(c *Config) { c.Magic = true } }
 
 // WithSecrets shows passwords in transcripts.
 func WithSecrets() Option { return func(c *Config) { c.Secrets = true } }

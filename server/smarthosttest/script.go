@@ -33,6 +33,7 @@ type scripts struct {
 	rules  []*scripted
 	random *rand.Rand
 	seed   uint64
+	magic  magic
 }
 
 // facts are what is known where a rule may act.
@@ -106,6 +107,9 @@ func (v view) ClearRules() {
 		r.optional = r.optional || mine
 		return mine
 	})
+	if v.user == "" {
+		of.magic.deferred = nil
+	}
 }
 
 // Stop takes the script's rules out of force. Unmet goes on to tell of them.
@@ -156,7 +160,7 @@ func (of *scripts) next(f facts) *Rule {
 		acts := r.Rule
 		return &acts
 	}
-	return nil
+	return of.magic.rule(f)
 }
 
 // chance is from 0 up to 1; mu is held.

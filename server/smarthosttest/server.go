@@ -92,9 +92,9 @@ func build(c Config, tb TB) (*Server, error) {
 		return nil, err
 	}
 	c = c.withDefaults()
-	s := &Server{config: c, limits: new(limit.Limits), store: newStore(c.MaxMessages), sessions: newSessions(c.MaxSessions), stopped: make(chan struct{})}
+	s := &Server{config: c, limits: new(limit.Limits), store: newStore(c.MaxMessages, c.MaxOctets), sessions: newSessions(c.MaxSessions), stopped: make(chan struct{})}
 	s.view = view{server: s, tb: tb}
-	s.scripts.seed = c.Seed
+	s.scripts.seed, s.scripts.magic.on = c.Seed, c.Magic
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	for _, u := range c.Users {
 		if err := s.accounts.add(u); err != nil {

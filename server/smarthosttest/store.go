@@ -40,10 +40,13 @@ var errDisk = errors.New("the storage is broken, as the test wants it to be")
 
 // store keeps messages in memory. It is a server.Store.
 type store struct {
-	most int // messages that are kept
+	most       int   // messages that are kept
+	mostOctets int64 // of them, and again of what is on its way in
 
 	mu       sync.Mutex
 	messages []*Message // in the order of Seq
+	octets   int64      // of all messages
+	coming   int64      // octets of all drafts
 	seq      int
 	sent     map[string]sent
 	trouble  Trouble
@@ -56,8 +59,8 @@ type sent struct {
 	until time.Time
 }
 
-func newStore(most int) *store {
-	return &store{most: most, sent: map[string]sent{}, changed: make(chan struct{})}
+func newStore(most int, octets int64) *store {
+	return &store{most: most, mostOctets: octets, sent: map[string]sent{}, changed: make(chan struct{})}
 }
 
 // Create implements server.Store.
@@ -91,12 +94,31 @@ func (s *store) remove(match func(*Message) bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := len(s.messages)
-	s.messages = slices.DeleteFunc(s.messages, match)
+	s.messages = slices.DeleteFunc(s.messages, func(m *Message) bool {
+		gone := match(m)
+		if gone {
+			s.octets -= int64(len(m.Raw))
+		}
+		return gone
+	})
 	gone := before - len(s.messages)
 	if gone > 0 {
 		s.tell()
 	}
 	return gone
+}
+
+// keep takes a message, for which the oldest give way if there are too many or too large ones; mu is held.
+func (s *store) keep(m *Message) {
+	s.messages = append(s.messages, m)
+	s.octets += int64(len(m.Raw))
+	over := 0
+	for left := len(s.messages); left > s.most || left > 1 && s.octets > s.mostOctets; left-- {
+		s.octets -= int64(len(s.messages[over].Raw))
+		over++
+	}
+	s.messages = slices.Delete(s.messages, 0, over)
+	s.tell()
 }
 
 // tell wakes all who wait for a change; mu is held.
@@ -110,17 +132,29 @@ type draft struct {
 	store    *store
 	envelope spool.Envelope
 	content  bytes.Buffer
+	counted  int64 // octets of it in store.coming
 }
 
 // Write implements spool.Draft.
 func (d *draft) Write(p []byte) (int, error) {
-	d.store.mu.Lock()
-	trouble := d.store.trouble
-	d.store.mu.Unlock()
-	if trouble == StorageFilling {
+	s := d.store
+	s.mu.Lock()
+	full := s.trouble == StorageFilling || s.coming+int64(len(p)) > s.mostOctets
+	if !full {
+		s.coming += int64(len(p))
+		d.counted += int64(len(p))
+	}
+	s.mu.Unlock()
+	if full {
 		return 0, fmt.Errorf("write: %w", spool.ErrFull)
 	}
 	return d.content.Write(p)
+}
+
+// leave counts the draft no more; the store's mu is held.
+func (d *draft) leave() {
+	d.store.coming -= d.counted
+	d.counted = 0
 }
 
 // Commit implements spool.Draft: the message is there before the client is told so.
@@ -131,6 +165,7 @@ func (d *draft) Commit(ctx context.Context, seal spool.Seal) error {
 	s := d.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	d.leave()
 	if s.trouble == StorageFailing {
 		return errDisk
 	}
@@ -146,13 +181,14 @@ func (d *draft) Commit(ctx context.Context, seal spool.Seal) error {
 		Raw: d.content.Bytes(), Added: seal.Top, Bare: seal.Cut, Time: seal.Arrived,
 	}
 	m.Envelope.Arrived, m.Envelope.Size = seal.Arrived, int64(len(m.Forwarded()))
-	s.messages = append(s.messages, m)
-	if over := len(s.messages) - s.most; over > 0 {
-		s.messages = slices.Delete(s.messages, 0, over)
-	}
-	s.tell()
+	s.keep(m)
 	return nil
 }
 
 // Abort implements spool.Draft.
-func (d *draft) Abort() error { return nil }
+func (d *draft) Abort() error {
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	d.leave()
+	return nil
+}
