@@ -52,6 +52,7 @@ func serveCommand(env *environment, args []string) error {
 	if len(args) > 0 {
 		return usageError("serve takes no arguments (see smarthost serve --help)")
 	}
+	coreFault := withoutCore() // before there is a secret in memory
 	c, err := loadConfig(env, *path)
 	if err != nil {
 		return err
@@ -62,7 +63,11 @@ func serveCommand(env *environment, args []string) error {
 	if env.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(collectorLimit)
 	}
-	err = serve(env, c, newLog(env.Stderr, c.Log.Format))
+	log := newLog(env.Stderr, c.Log.Format)
+	if coreFault != nil {
+		log.Warn().Err(coreFault).Msg("a crash of this server may leave a file with passwords and mail behind; set LimitCORE=0 in its unit, or ulimit -c 0")
+	}
+	err = serve(env, c, log)
 	next, handsOver := errors.AsType[*handOver](err)
 	switch {
 	case !handsOver:

@@ -155,6 +155,25 @@ func (s *Smarthost) Kill() {
 	s.process = nil
 }
 
+// PID is that of the running process.
+func (s *Smarthost) PID() int { return s.process.Process.Pid }
+
+// Crash sends a signal that ends the process otherwise than in order, and returns when its core, if there is one, is written.
+func (s *Smarthost) Crash(t *testing.T, signal syscall.Signal, limit time.Duration) {
+	t.Helper()
+	s.Signal(t, signal)
+	select {
+	case <-s.ended:
+	case <-time.After(limit):
+		t.Fatalf("still running %v after %v", limit, signal)
+	}
+	err := s.process.Wait()
+	s.process = nil
+	if err == nil {
+		t.Fatalf("%v ended the process in order", signal)
+	}
+}
+
 // Signal sends a signal to the running process.
 func (s *Smarthost) Signal(t *testing.T, signal syscall.Signal) {
 	t.Helper()
