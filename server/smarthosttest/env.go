@@ -1,13 +1,13 @@
 package smarthosttest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"net/smtp"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -30,20 +30,26 @@ func (t *trust) files(root []byte) (ca, bundle string, err error) {
 			return "", "", err
 		}
 		t.folder = folder
-		all := bytes.Clone(root)
-		for _, path := range systemRoots {
-			if system, err := os.ReadFile(path); err == nil {
-				all = append(append(all, '\n'), system...)
-				break
-			}
-		}
-		err = errors.Join(os.WriteFile(filepath.Join(folder, "ca.pem"), root, 0o644), os.WriteFile(filepath.Join(folder, "ca-bundle.pem"), all, 0o644))
+		err = errors.Join(os.WriteFile(filepath.Join(folder, "ca.pem"), root, 0o644), os.WriteFile(filepath.Join(folder, "ca-bundle.pem"), withSystemRoots(root), 0o644))
 		if err != nil {
 			return "", "", err
 		}
 	}
 	return filepath.Join(t.folder, "ca.pem"), filepath.Join(t.folder, "ca-bundle.pem"), nil
 }
+
+// withSystemRoots is the root and what the system trusts.
+func withSystemRoots(root []byte) []byte {
+	for _, path := range systemRoots {
+		if system, err := os.ReadFile(path); err == nil {
+			return slices.Concat(root, []byte("\n"), system)
+		}
+	}
+	return root
+}
+
+// BundlePEM is CAPEM with the roots that the system trusts, for clients that take one bundle in place of the system's.
+func (s *Server) BundlePEM() []byte { return withSystemRoots(s.CAPEM()) }
 
 func (t *trust) remove() error {
 	t.mu.Lock()
