@@ -161,9 +161,6 @@ func (o *observer) Closed(err error) {
 // command writes a command line down.
 func (o *observer) command(m guard.Moment) {
 	e := Event{Dir: Client, Kind: KindCommand, Line: printable(string(m.Line)), Waiting: m.Waiting}
-	if m.Fault != "" {
-		e.Line += " [" + m.Fault + "]"
-	}
 	var change func(*Session)
 	word, argument, _ := strings.Cut(string(m.Line), " ")
 	switch m.Verb {
@@ -172,18 +169,32 @@ func (o *observer) command(m guard.Moment) {
 	case "AUTH":
 		mechanism, initial, _ := strings.Cut(strings.TrimSpace(argument), " ")
 		o.mechanism, o.responses = strings.ToUpper(mechanism), 0
-		if initial != "" {
-			claimed := o.credentials(initial)
-			e.Line = printable(word+" "+mechanism+" ") + o.veiled(initial, claimed)
+		switch claimed := ""; {
+		case !slices.Contains(mechanisms, o.mechanism): // so that it may be a secret itself
+			e.Line = word + " " + o.veiled(argument, "")
+		case initial != "":
+			claimed = o.credentials(initial)
+			e.Line = word + " " + mechanism + " " + o.veiled(initial, claimed)
 			change = claim(claimed)
 		}
 	case "":
-		if o.mechanism != "" { // it may be a response to an AUTH that was refused
+		// It may be a response to an AUTH that was refused, or an AUTH that is malformed.
+		if o.mechanism != "" || len(m.Line) > 3 && strings.EqualFold(string(m.Line[:4]), "AUTH") {
 			e.Line = o.veiled(string(m.Line), "")
 		}
 	}
+	if m.Verb != "" && m.Verb != "AUTH" {
+		o.mechanism = ""
+	}
+	if m.Fault != "" {
+		e.Line += " [" + m.Fault + "]"
+	}
 	o.note(e, change)
 }
+
+// mechanisms are the names of AUTH that a transcript shows.
+var mechanisms = []string{"PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "NTLM", "GSSAPI", "EXTERNAL", "ANONYMOUS", "XOAUTH2", "OAUTHBEARER",
+	"SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"}
 
 // response writes a line of AUTH down.
 func (o *observer) response(m guard.Moment) {
