@@ -95,6 +95,9 @@ func renewAt(leaf *x509.Certificate) time.Time {
 func (a *acmeIssuer) Run(ctx context.Context) error {
 	for {
 		wait := a.wait(time.Now())
+		if ctx.Err() != nil { // the disk may have kept it waiting
+			return nil
+		}
 		if wait <= 0 {
 			a.attempt(ctx)
 			wait = time.Second
