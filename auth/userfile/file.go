@@ -26,8 +26,9 @@ const (
 
 // File is an [auth.Store] of the file at Path. Its methods may be called at the same time.
 type File struct {
-	Path string // required
-	Log  zerolog.Logger
+	Path    string                 // required
+	Writing func(path string) bool // somebody has the file open and writes it; nil: that is not known
+	Log     zerolog.Logger
 
 	mu      sync.Mutex
 	logins  map[string][]auth.Login // by name, each in the order of devices; nil until the file was read once
@@ -93,7 +94,7 @@ func (f *File) refresh(every time.Duration) {
 		return
 	}
 	f.looked = now
-	if f.err != nil || f.look() != f.seen && !f.beingWritten(now) {
+	if (f.err != nil || f.look() != f.seen) && !f.beingWritten(now) {
 		f.read()
 	}
 }
@@ -142,6 +143,9 @@ func (f *File) Fault() error {
 
 // beingWritten tells that the file that was read is changed in place at this moment: half of it would be half of the accounts.
 func (f *File) beingWritten(now time.Time) bool {
+	if f.logins != nil && f.Writing != nil && f.Writing(f.Path) {
+		return true
+	}
 	st, err := os.Stat(f.Path)
 	return err == nil && f.logins != nil && strings.HasSuffix(f.seen, fmt.Sprint(" ", inode(st))) && now.Sub(st.ModTime()).Abs() < lookEvery
 }

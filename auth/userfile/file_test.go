@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -408,5 +409,34 @@ func TestRecall(t *testing.T) {
 		f.mu.Unlock()
 		time.Sleep(lookEvery)
 		recall("a second later", "x", false, false)
+	})
+}
+
+// While somebody writes the file, for as long as that takes, those who are in force stay, whatever is in it by then.
+func TestWriterThatPauses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	writing := false
+	f := &File{Path: path, Log: zerolog.Nop(), Writing: func(p string) bool { return p == path && writing }}
+	line := func(name string) string { return name + ":" + hashA + "\n" }
+	synctest.Test(t, func(t *testing.T) {
+		knows := func(when string, want ...string) {
+			t.Helper()
+			time.Sleep(2 * lookEvery)
+			for _, name := range []string{"alice", "bob", "carol"} {
+				if got, err := f.Logins(t.Context(), name); err != nil || (len(got) == 1) != slices.Contains(want, name) {
+					t.Errorf("%s: %s has %d logins, %v", when, name, len(got), err)
+				}
+			}
+		}
+		writing = true
+		write(t, path, line("alice")+line("bob"))
+		knows("at first, when nobody is in force yet", "alice", "bob")
+		write(t, path, line("carol"))
+		knows("when half of it is written", "alice", "bob")
+		write(t, path, "garbage\n")
+		knows("when garbage is", "alice", "bob")
+		write(t, path, line("carol")+line("alice"))
+		writing = false
+		knows("when it is whole", "alice", "carol")
 	})
 }

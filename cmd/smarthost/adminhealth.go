@@ -106,6 +106,8 @@ func (s *service) checkCertificate(context.Context) (admin.State, string) {
 		return admin.Failed, "it is valid from " + leaf.NotBefore.UTC().Format("2006-01-02 15:04 UTC") + " on; look whether the clock is right"
 	case now.After(leaf.NotAfter):
 		return admin.Failed, "it expired at " + until
+	case s.unwrittenText(s.isCertificate) != "":
+		return admin.Degraded, s.unwrittenText(s.isCertificate)
 	case s.Certificates.Fault() != nil:
 		return admin.Degraded, "its files cannot be loaded again, the log says why; the one in force is valid until " + until
 	case leaf.NotAfter.Sub(now) < min(certificateWarn, leaf.NotAfter.Sub(leaf.NotBefore)/5) && s.Certificates.Private == nil:
@@ -122,6 +124,9 @@ func (s *service) checkAccounts(ctx context.Context) (admin.State, string) {
 	if len(s.Users.Sample(ctx, 1)) == 0 {
 		return admin.Degraded, "there are none, and nobody can log in: smarthost user add NAME"
 	}
+	if why := s.unwrittenText(s.isAccounts); why != "" {
+		return admin.Degraded, why
+	}
 	if s.Users.Fault() != nil {
 		return admin.Degraded, "the file cannot be read again or has damaged lines, the log says which; all others are in force"
 	}
@@ -131,6 +136,9 @@ func (s *service) checkAccounts(ctx context.Context) (admin.State, string) {
 func (s *service) checkConfig(context.Context) (admin.State, string) {
 	if s.configFault.Load() {
 		return admin.Degraded, "the last reload found it wrong, and the one before goes on; smarthost config check says what is wrong"
+	}
+	if why := s.unwrittenText(s.isConfig); why != "" {
+		return admin.Degraded, why
 	}
 	if waits := s.waiting(); waits != "" {
 		return admin.OK, "in force; " + waits

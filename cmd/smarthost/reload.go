@@ -54,6 +54,11 @@ func (s *service) trust(roots *x509.CertPool) {
 // reload reads config, accounts and certificate again. Each of the three is taken whole or not at all. What is wrong is in the log
 // and in the error.
 func (s *service) reload(env *environment) error {
+	if files := s.unfinished(); len(files) > 0 {
+		err := fmt.Errorf("somebody writes %s at this moment; it is read by itself when that has ended", strings.Join(files, ", "))
+		s.Log.Error().Err(err).Msg("nothing is read again, and all that was in force goes on")
+		return err
+	}
 	s.files.taken = s.look(env) // before they are read: what changes meanwhile is read again
 	s.Certificates.Reload()
 	fault := s.Certificates.Fault()

@@ -61,6 +61,8 @@ type service struct {
 	configFault           atomic.Bool              // the last reload refused the config
 	configWaits           atomic.Pointer[[]string] // keys whose new values wait for a restart
 	files                 fileWatch                // only who reloads uses it
+	writers               writers                  // of those files
+	unwritten             atomic.Pointer[[]string] // files that a writer keeps open
 	relayRoots            *x509.CertPool           // that the Deliverer trusts; only reload changes it
 	reloads               chan chan<- error        // wishes for a reload; its end is told
 }
@@ -95,7 +97,7 @@ func (s *service) introduce() error {
 	if err := s.Certificates.Load(); err != nil {
 		return err
 	}
-	s.Users = &userfile.File{Path: c.userFile(), Log: s.Log}
+	s.Users = &userfile.File{Path: c.userFile(), Log: s.Log, Writing: s.writers.writing}
 	s.Sightings = new(auth.Sightings)
 	s.Limits = new(limit.Limits)
 	s.Policy = &policy.Policy{Hostname: c.Hostname, Limits: s.Limits, Metrics: s.Metrics}

@@ -3,9 +3,12 @@
 package reload
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,20 +37,31 @@ type mounted struct {
 func install(t *testing.T) *mounted {
 	t.Helper()
 	m := &mounted{Smarthost: lab.NewSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`), files: map[string][]byte{}}
-	places := map[string]string{config: m.Config, certificate: filepath.Join(m.Folder, certificate), key: filepath.Join(m.Folder, key), accounts: filepath.Join(m.Data, accounts)}
-	for name, path := range places {
-		m.files[name] = read(t, path)
+	names := []string{config, certificate, key, accounts}
+	for _, name := range names {
+		m.files[name] = read(t, m.place(name))
 	}
 	m.pairs[0] = m.files
 	other := t.TempDir()
 	m.Authority.Issue(t, other, lab.Hostname)
 	m.pairs[1] = map[string][]byte{certificate: read(t, filepath.Join(other, certificate)), key: read(t, filepath.Join(other, key))}
 	m.swap(t, nil)
-	for name, path := range places {
-		lab.Check(t, os.Remove(path))
-		lab.Check(t, os.Symlink(filepath.Join(m.Folder, "..data", name), path))
+	for _, name := range names {
+		lab.Check(t, os.Remove(m.place(name)))
+		lab.Check(t, os.Symlink(filepath.Join(m.Folder, "..data", name), m.place(name)))
 	}
 	return m
+}
+
+// place is where the server looks for a file.
+func (m *mounted) place(name string) string {
+	switch name {
+	case config:
+		return m.Config
+	case accounts:
+		return filepath.Join(m.Data, name)
+	}
+	return filepath.Join(m.Folder, name)
 }
 
 func read(t *testing.T, path string) []byte {
@@ -92,8 +106,29 @@ func ask(t *testing.T, path string) (code int, text string) {
 	return r.StatusCode, string(body)
 }
 
-// state is what health and metrics say of a check: "ok 0", "degraded 1".
-func state(t *testing.T, check string) string {
+// login is a browser of an operator who may look.
+func (m *mounted) login(t *testing.T) *http.Client {
+	t.Helper()
+	out, err := m.Command("token", "add", "operator", "--scope", "read", "--json").Output()
+	lab.Check(t, err)
+	var made struct{ Token string }
+	lab.Check(t, json.Unmarshal(out, &made))
+	jar, err := cookiejar.New(nil)
+	lab.Check(t, err)
+	b := &http.Client{Timeout: 10 * time.Second, Jar: jar}
+	r, err := b.PostForm("http://127.0.0.1:8587/login", url.Values{"token": {made.Token}})
+	lab.Check(t, err)
+	lab.Check(t, r.Body.Close())
+	if r.StatusCode != http.StatusOK {
+		t.Fatalf("the login ends with %s", r.Status)
+	}
+	return b
+}
+
+const alarmed, calm = "degraded 1 shown", "ok 0 not shown"
+
+// state is what health, metrics and the operator's first page say of a check.
+func state(t *testing.T, browser *http.Client, check string) string {
 	t.Helper()
 	_, report := ask(t, "/readyz")
 	_, after, _ := strings.Cut(report, `"name":"`+check+`","state":"`)
@@ -101,5 +136,17 @@ func state(t *testing.T, check string) string {
 	_, metrics := ask(t, "/metrics")
 	_, after, _ = strings.Cut(metrics, `smarthost_health_state{check="`+check+`"} `)
 	number, _, _ := strings.Cut(after, "\n")
-	return word + " " + number
+	r, err := browser.Get("http://127.0.0.1:8587/now")
+	lab.Check(t, err)
+	defer r.Body.Close()
+	page, err := io.ReadAll(r.Body)
+	lab.Check(t, err)
+	if !strings.Contains(string(page), `<h2 id="health">`) {
+		t.Fatalf("this is no page of how things are:\n%s", page)
+	}
+	shown := "not shown"
+	if strings.Contains(string(page), `<span class="code degraded">degraded</span> <strong>`+check+`</strong>`) {
+		shown = "shown"
+	}
+	return word + " " + number + " " + shown
 }

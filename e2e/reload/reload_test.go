@@ -31,11 +31,12 @@ var breakages = []struct {
 }
 
 // A thousand reloads under load, one in ten of something broken: no session is cut, no connection refused, no mail lost or doubled,
-// and log, health and metrics tell what is broken until it is mended.
+// and log, health, metrics and page tell what is broken until it is mended.
 func TestThousandReloads(t *testing.T) {
 	upstream := lab.StartSink(t, "127.0.0.1:2525", false)
 	m := install(t)
 	m.Start(t)
+	browser := m.login(t)
 	clients := send(t, m.Smarthost, 16, 2)
 	began := time.Now()
 	alarms := 0
@@ -57,13 +58,13 @@ func TestThousandReloads(t *testing.T) {
 		if i/10 >= len(breakages) { // the others are looked at in the first rounds
 			continue
 		}
-		if got := state(t, b.check); got != "degraded 1" {
-			t.Errorf("broken %s: health and metrics say %q of %s", b.file, got, b.check)
+		if got := state(t, browser, b.check); got != alarmed {
+			t.Errorf("broken %s: health, metrics and page say %q of %s", b.file, got, b.check)
 		}
 		m.swap(t, nil)
 		m.reload(t, syscall.SIGHUP)
-		if got := state(t, b.check); got != "ok 0" {
-			t.Errorf("mended %s: health and metrics say %q of %s", b.file, got, b.check)
+		if got := state(t, browser, b.check); got != calm {
+			t.Errorf("mended %s: health, metrics and page say %q of %s", b.file, got, b.check)
 		}
 	}
 	signalled := time.Since(began)
@@ -122,4 +123,41 @@ func TestFilesThatAreWrittenSlowly(t *testing.T) {
 	if log := m.Log(); strings.Contains(log, `"level":"error"`) || !strings.Contains(log, `"key":"forward.connections","in_force":"100","new":"50"`) {
 		t.Error("an alarm, or no word of what needs a restart")
 	}
+}
+
+// A writer that pauses in the middle, where what there is so far could be taken for the whole: the old file stays in force, log, health,
+// metrics and page are an alarm meanwhile, and the new one is read when it is whole.
+func TestWritersThatPause(t *testing.T) {
+	upstream := lab.StartSink(t, "127.0.0.1:2525", false)
+	m := install(t)
+	m.Start(t)
+	browser := m.login(t)
+	for _, c := range []struct{ file, half, rest, check string }{
+		{config, "# no relay, no certificate\n", string(m.files[config]), "config"},
+		{accounts, "# nobody\nbob" + strings.TrimPrefix(string(m.files[accounts]), lab.User), string(m.files[accounts]), "accounts"},
+		{certificate, "", string(m.pairs[1][certificate]), "certificate"},
+	} {
+		before := strings.Count(m.Log(), `"message":"reloaded"`)
+		f, err := os.OpenFile(filepath.Join(m.Folder, "..data", c.file), os.O_WRONLY|os.O_TRUNC, 0o600)
+		lab.Check(t, err)
+		_, err = f.WriteString(c.half)
+		lab.Check(t, err)
+		lab.Await(t, "an alarm about "+c.file, 20*time.Second, func() bool { return state(t, browser, c.check) == alarmed })
+		m.Signal(t, syscall.SIGHUP)
+		lab.Check(t, m.AwaitLog("somebody writes "+m.place(c.file)+" at this moment", 20*time.Second))
+		d, err := m.Dial()
+		lab.Check(t, err)
+		_, err = d.Send("alice@client.test", "bob@dest.test", "", []byte("Message-ID: <"+c.file+"@reload.test>\r\n\r\nx\r\n"), "250 2.0.0")
+		lab.Check(t, err)
+		lab.Check(t, d.Close())
+		if !strings.Contains(m.Log(), `"files":["`+m.place(c.file)+`"]`) || strings.Count(m.Log(), `"message":"reloaded"`) != before {
+			t.Errorf("half of %s: no alarm, or it is in force", c.file)
+		}
+		_, err = f.WriteString(c.rest)
+		lab.Check(t, err)
+		lab.Check(t, f.Close())
+		lab.Await(t, "the end of the alarm about "+c.file, 20*time.Second, func() bool { return state(t, browser, c.check) == calm })
+	}
+	lab.Check(t, m.AwaitLog(`"accounts":2`, 20*time.Second))
+	upstream.Wait(t, 3, 20*time.Second)
 }
