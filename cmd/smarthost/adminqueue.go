@@ -80,7 +80,7 @@ func (a adminQueue) Change(ctx context.Context, o admin.Order, progress func(adm
 				Do: "write user and password percent-encoded if they hold signs other than letters and digits"}
 		}
 	}
-	order := spool.Order{Verb: spool.Verb(o.Do), Filter: spoolFilter(o.Filter, time.Now()), Relay: spool.Relay(o.Relay), DryRun: o.DryRun}
+	order := spool.Order{Verb: spool.Verb(o.Do), Filter: spoolFilter(o.Filter, time.Now()), Relay: spool.Relay(o.Relay), DryRun: o.DryRun, By: o.By}
 	outcome, err := a.Spool.Change(ctx, order, func(piece spool.Outcome) { progress(adminOutcome(piece)) })
 	return adminOutcome(outcome), err
 }
@@ -123,7 +123,7 @@ func (a adminQueue) Trace(ctx context.Context, of string, limit int) ([]admin.St
 
 func adminStory(s spool.Story) admin.Story {
 	story := admin.Story{ID: s.ID, MessageID: s.MessageID, Session: s.Session, Account: s.Account, Device: s.Device, From: s.From,
-		Arrived: s.Arrived.UTC(), Size: s.Size, Parent: s.Parent, Ended: moment(s.Ended), Waiting: []admin.Entry{}, Attempts: []admin.Attempt{}}
+		Arrived: s.Arrived.UTC(), Size: s.Size, Parent: s.Parent, Ended: moment(s.Ended), Waiting: []admin.Entry{}, Attempts: []admin.Attempt{}, Orders: []admin.Ordered{}}
 	for _, e := range s.Entries {
 		story.Waiting = append(story.Waiting, adminEntry(e))
 	}
@@ -134,6 +134,9 @@ func adminStory(s spool.Story) admin.Story {
 				Took: t.Took.Milliseconds(), Code: t.Reply.Code, Reply: replyText(t.Result)})
 		}
 		story.Attempts = append(story.Attempts, attempt)
+	}
+	for _, o := range s.Orders {
+		story.Orders = append(story.Orders, admin.Ordered{At: o.At.UTC(), Destination: o.Destination, Do: string(o.Verb), Relay: o.Relay.String(), By: o.By})
 	}
 	return story
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-1397b510/smarthost/forward/spool"
 	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
+	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
 const traceHelp = `smarthost trace tells what became of mail, from its acceptance to its end: each hop that was tried, what it said about whom, with which TLS,
@@ -130,8 +131,12 @@ func writeStory(w io.Writer, s spool.Story, now time.Time) {
 		fmt.Fprintf(w, ": a report on %s", printable(s.Parent))
 	}
 	fmt.Fprintln(w)
-	for _, a := range s.Attempts {
-		writeAttempt(w, a)
+	for _, step := range adminStory(s).Steps() {
+		if o := step.Order; o != nil {
+			fmt.Fprintf(w, "    %s  %s by %s, for %s\n", clock(o.At), printable(o.Did()), printable(o.By), printable(o.Destination))
+		} else {
+			writeAttempt(w, *step.Attempt)
+		}
 	}
 	for _, e := range s.Entries {
 		for _, r := range e.Recipients {
@@ -143,19 +148,19 @@ func writeStory(w io.Writer, s spool.Story, now time.Time) {
 	}
 }
 
-func writeAttempt(w io.Writer, a spool.Attempt) {
+func writeAttempt(w io.Writer, a admin.Attempt) {
 	for _, t := range a.Tries {
 		at := t.At
 		if at.IsZero() {
 			at = a.At
 		}
-		fmt.Fprintf(w, "    %s  %s: %s", clock(at), printable(t.Address), printable(replyText(t.Result)))
+		fmt.Fprintf(w, "    %s  %s: %s", clock(at), printable(t.Address), printable(t.Reply))
 		if t.Hop != "" {
 			tls := "in clear"
 			if t.TLS != "" {
 				tls = t.TLS
 			}
-			fmt.Fprintf(w, " (%s, %s, %.1f s)", printable(t.Hop), printable(tls), t.Took.Seconds())
+			fmt.Fprintf(w, " (%s, %s, %.1f s)", printable(t.Hop), printable(tls), float64(t.Took)/1000)
 		}
 		fmt.Fprintln(w)
 	}

@@ -34,8 +34,18 @@ func (v Verb) Known() bool {
 type Order struct {
 	Verb   Verb
 	Filter Filter
-	Relay  Relay // for Reroute
-	DryRun bool  // only count
+	Relay  Relay  // for Reroute
+	DryRun bool   // only count
+	By     string // who gives it, for the history
+}
+
+// An Ordered is what was ordered for a delivery, and is told by its Story.
+type Ordered struct {
+	At          time.Time
+	Destination string
+	Verb        Verb
+	Relay       Relay  // for Reroute, without its login; "" = by its route again
+	By          string // Order.By, or the rule that held it on arrival ("rule 3")
 }
 
 // outcomeIDs is how many ids an outcome names.

@@ -38,4 +38,5 @@ type Story struct {
 	Ended     time.Time // when the last recipient was settled; zero while the message is in the queue
 	Entries   []Entry   // what is still in the queue
 	Attempts  []Attempt // oldest first
+	Orders    []Ordered // oldest first; of each delivery the last 32
 }

@@ -169,7 +169,7 @@ func (s *Server) carryOut(w http.ResponseWriter, r *request) error {
 	if o.All && r.PostForm.Get("all") != "yes" { // a form that lost its fields must not mean everything
 		return badParameter("the choice", "is empty")
 	}
-	r.target = sheet.Filter.Query("do", o.Do)
+	o.By, r.target = r.caller.Name, sheet.Filter.Query("do", o.Do)
 	control := http.NewResponseController(w)
 	sheet.Outcome, err = s.Queue.Change(r.Context(), o, func(Outcome) { control.SetWriteDeadline(time.Now().Add(answerTime)) })
 	if err != nil {

@@ -143,6 +143,8 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"fields":   filterForm.Fields,
 	"label":    field.Label,
 	"waits":    Story.Waits,
+	"steps":    Story.Steps,
+	"did":      Ordered.Did,
 	"ofMail":   Refusal.OfMail,
 	"revoke":   Device.Link,
 	"userLink": LimitInUse.Link,

@@ -330,6 +330,7 @@ func TestHostileValuesAreInert(t *testing.T) {
 	for range 10 {
 		story.Attempts = append(story.Attempts, Attempt{Destination: evil, Reports: []string{evil}, Tries: []Try{{Address: evil, Hop: long, TLS: evil, Reply: evil}}})
 	}
+	story.Orders = []Ordered{{Destination: evil, Do: evil, Relay: long, By: evil}}
 	b.told = func() []Story { return []Story{story} }
 	b.users = []User{{evil, []Device{{Device: evil, Class: long, Senders: []string{evil, long}, LastSeen: &Sighting{Hello: evil}}}}}
 	b.is = Status{Version: evil, Hostname: evil, Config: ConfigSummary{Doors: []string{evil}, Relay: long}, Certificate: CertificateInForce{Names: []string{evil}, Issuer: long},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -97,6 +98,7 @@ type Order struct {
 	All    bool   `json:"all,omitempty"`   // an empty filter is meant: everything
 	Relay  Relay  `json:"relay,omitempty"` // for reroute: a URL with its login if it has one; "": by its route again
 	DryRun bool   `json:"dry_run,omitempty"`
+	By     string `json:"-"` // who gives it: Caller.Name
 }
 
 // A Relay is a URL that may hold a password, and never shows it.
@@ -142,6 +144,62 @@ type Story struct {
 	Ended     *time.Time `json:"ended"` // null: it waits still
 	Waiting   []Entry    `json:"waiting"`
 	Attempts  []Attempt  `json:"attempts"` // oldest first
+	Orders    []Ordered  `json:"orders"`   // oldest first; of each delivery the last 32
+}
+
+// An Ordered is what an operator, or a rule, did to a delivery.
+type Ordered struct {
+	At          time.Time `json:"at"`
+	Destination string    `json:"destination"`
+	Do          string    `json:"do"`
+	Relay       string    `json:"relay,omitempty"` // for reroute, without the login; "": by its route again
+	By          string    `json:"by"`
+}
+
+// Did is what was done, for people.
+func (o Ordered) Did() string {
+	switch o.Do {
+	case "hold":
+		return "held"
+	case "release":
+		return "released"
+	case "retry":
+		return "made due at once"
+	case "drop":
+		return "ordered to be dropped"
+	case "return":
+		return "ordered to be returned to its sender"
+	}
+	if o.Relay == "" {
+		return "given back to its route"
+	}
+	return "rerouted to " + o.Relay
+}
+
+// A Step is one thing in a story: an order or an attempt.
+type Step struct {
+	Order   *Ordered
+	Attempt *Attempt
+}
+
+// At is when it was.
+func (s Step) At() time.Time {
+	if s.Order != nil {
+		return s.Order.At
+	}
+	return s.Attempt.At
+}
+
+// Steps are orders and attempts in the order of their times.
+func (s Story) Steps() (steps []Step) {
+	for i := range s.Orders {
+		steps = append(steps, Step{Order: &s.Orders[i]})
+	}
+	for i := range s.Attempts {
+		steps = append(steps, Step{Attempt: &s.Attempts[i]})
+	}
+	slices.SortStableFunc(steps, func(a, b Step) int { return a.At().Compare(b.At()) })
+	return steps
 }
 
 // An Attempt is what one conversation, or an operator, came to.

@@ -106,6 +106,7 @@ func (s *Server) changeQueue(w http.ResponseWriter, r *request) error {
 	if err := readBody(w, r.Request, &o); err != nil {
 		return err
 	}
+	o.By = r.caller.Name
 	choice, _ := json.Marshal(o.Filter) // strings and numbers
 	r.target = o.Do + " " + string(choice)
 	if o.DryRun {

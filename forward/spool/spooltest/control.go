@@ -31,6 +31,7 @@ var controls = []struct {
 	{"orders_take_many_at_a_time", testManyOrders},
 	{"rules_hold_on_arrival", testRules},
 	{"trace_tells_the_whole_story", testTrace},
+	{"trace_tells_what_was_ordered", testTraceOrders},
 	{"trace_finds_by_message_id_and_address", testTraceKeys},
 	{"history_is_bounded_per_reply", testLongReply},
 }

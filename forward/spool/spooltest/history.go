@@ -2,6 +2,8 @@ package spooltest
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +65,55 @@ func testTrace(h *harness) {
 	h.same("message id at the end", s.MessageID, "1@example.org")
 	h.same("report's parent", h.story(e.ID+"-f").Parent, e.ID)
 	h.same("story of nothing", len(h.stories("nothing")), 0)
+}
+
+// What operators did is told with the rest, from the queue and from the history, and without the relay's login.
+func testTraceOrders(h *harness) {
+	order := func(v spool.Verb, f spool.Filter, by string, relay spool.Relay) {
+		h.Helper()
+		_, err := h.Change(context.Background(), spool.Order{Verb: v, Filter: f, Relay: relay, By: by}, nil)
+		h.check(err)
+	}
+	told := func(what, id string, want ...string) {
+		h.Helper()
+		got, last := []string(nil), time.Time{}
+		for _, o := range h.story(id).Orders {
+			if got = append(got, strings.TrimSpace(string(o.Verb)+" "+o.Destination+" "+o.By+" "+string(o.Relay))); o.At.Before(last) || time.Since(o.At) > time.Minute {
+				h.Errorf("%s: at %v after %v", what, o.At, last)
+			}
+			last = o.At
+		}
+		slices.Sort(got) // orders of one millisecond have no order of their own
+		h.same(what, got, slices.Sorted(slices.Values(want)))
+	}
+	id := h.keep(letter("bob@a.example", "bob@b.example"), "x")
+	told("nothing", id)
+	order(spool.Hold, spool.Filter{}, "ann", "")
+	order(spool.Hold, spool.Filter{}, "ben", "") // which changes nothing
+	order(spool.Reroute, spool.Filter{Destination: "a.example"}, "ben", "smtp://user:secret@relay.example")
+	order(spool.Reroute, spool.Filter{Destination: "b.example"}, "cem", "")
+	order(spool.Unhold, spool.Filter{Destination: "a.example"}, "ann", "")
+	all := []string{"hold a.example ann", "hold b.example ann", "reroute a.example ben smtp://relay.example", "reroute b.example cem", "release a.example ann"}
+	told("in the queue", id, all...)
+	h.settle(h.claimOne(), 450, 0)
+	h.settle(h.claimOne(), 250, 0)
+	h.reopen()
+	told("half of it delivered", id, all...)
+	order(spool.Remove, spool.Filter{}, "dan", "")
+	told("at its end", id, append(all, "drop b.example dan")...)
+	h.same("attempts", len(h.story(id).Attempts), 3)
+	id = h.keep(letter("bob@a.example"), "x")
+	for range 40 {
+		order(spool.Retry, spool.Filter{}, "cron", "")
+	}
+	order(spool.Return, spool.Filter{}, "ann", "")
+	h.settle(h.claimOne(), 554, 0)
+	h.same("orders of a delivery with many", len(h.story(id).Orders), 32)
+	h.same("the last of them", h.story(id).Orders[31].Verb, spool.Return)
+	r, err := h.AddRule(context.Background(), spool.Rule{Destination: "c.example"})
+	h.check(err)
+	id = h.keep(letter("bob@c.example"), "x")
+	told("held on arrival", id, fmt.Sprintf("hold c.example rule %d", r.ID))
 }
 
 func testTraceKeys(h *harness) {

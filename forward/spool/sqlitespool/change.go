@@ -57,12 +57,15 @@ func (e *enqueue) apply(b *batch) (refused, fault error) {
 	}
 	e.due, e.held = b.now, e.held[:0]
 	for _, r := range e.rows {
-		state, due := spool.Queued, any(b.now)
-		if e.s.holds(e.envelope.Account, e.envelope.From, r.destination) {
+		state, due, orders := spool.Queued, any(b.now), []byte(nil)
+		if rule := e.s.holder(e.envelope.Account, e.envelope.From, r.destination); rule != "" {
 			state, due, e.held = spool.Held, nil, append(e.held, r.destination)
+			if orders, err = addOrder(id, r.destination, nil, pastOrder{At: b.now, Do: spool.Hold, By: octets(rule)}); err != nil {
+				return nil, err
+			}
 		}
-		if _, err := b.exec("INSERT INTO delivery (message, destination, due, state, attempts, delayed, recipients, sum, message_id, sender) VALUES (?,?,?,?,0,0,?,?,?,?)",
-			id, r.destination, due, string(state), r.recipients, sumDelivery(id, r.destination, r.recipients, marks{}), e.messageID, []byte(e.envelope.From)); err != nil {
+		if _, err := b.exec("INSERT INTO delivery (message, destination, due, state, attempts, delayed, recipients, sum, message_id, sender, orders) VALUES (?,?,?,?,0,0,?,?,?,?,?)",
+			id, r.destination, due, string(state), r.recipients, sumDelivery(id, r.destination, r.recipients, marks{}), e.messageID, []byte(e.envelope.From), orders); err != nil {
 			return nil, err
 		}
 		*b.totals.of(state)++

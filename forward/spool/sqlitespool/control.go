@@ -140,14 +140,15 @@ type now struct {
 	marks      marks
 	recipients []byte
 	messageID  []byte
+	orders     []byte
 	damaged    error
 }
 
 func (c *control) changeOne(b *batch, t *target) error {
 	id, destination := t.entry.ID, t.entry.Destination
 	var r now
-	err := b.query("SELECT state, due, attempts, relay, fate, recipients, sum, message_id FROM delivery WHERE message = ? AND destination = ?", func(v []driver.Value) error {
-		r = now{state: spool.State(str(v[0])), attempts: integer(v[2]), marks: marks{str(v[3]), str(v[4])}, recipients: blob(v[5]), messageID: blob(v[7])}
+	err := b.query("SELECT state, due, attempts, relay, fate, recipients, sum, message_id, orders FROM delivery WHERE message = ? AND destination = ?", func(v []driver.Value) error {
+		r = now{state: spool.State(str(v[0])), attempts: integer(v[2]), marks: marks{str(v[3]), str(v[4])}, recipients: blob(v[5]), messageID: blob(v[7]), orders: blob(v[8])}
 		if v[1] != nil {
 			r.due = integer(v[1])
 		}
@@ -161,6 +162,10 @@ func (c *control) changeOne(b *batch, t *target) error {
 	if r.state == "" || damaged && c.order.Verb != spool.Remove {
 		t.lost = true
 		return nil
+	}
+	o := pastOrder{At: b.now, Do: c.order.Verb, Relay: c.order.Relay.String(), By: octets(c.order.By)}
+	if r.orders, err = addOrder(id, destination, r.orders, o); err != nil {
+		return err
 	}
 	if c.order.Verb == spool.Remove && !t.leased {
 		return c.remove(b, t, &r)
@@ -176,8 +181,8 @@ func (c *control) changeOne(b *batch, t *target) error {
 	}
 	*b.totals.of(was)--
 	*b.totals.of(r.state)++
-	_, err = b.exec("UPDATE delivery SET due = ?, state = ?, relay = ?, fate = ?, sum = ? WHERE message = ? AND destination = ?",
-		r.due, string(r.state), text(r.marks.relay), text(r.marks.fate), sumDelivery(id, destination, r.recipients, r.marks), id, destination)
+	_, err = b.exec("UPDATE delivery SET due = ?, state = ?, relay = ?, fate = ?, sum = ?, orders = ? WHERE message = ? AND destination = ?",
+		r.due, string(r.state), text(r.marks.relay), text(r.marks.fate), sumDelivery(id, destination, r.recipients, r.marks), r.orders, id, destination)
 	return err
 }
 
@@ -250,6 +255,9 @@ func (c *control) remove(b *batch, t *target, r *now) error {
 	}
 	if c.s.config.History == 0 {
 		return nil
+	}
+	if err := b.noteOrders(c.s, id, destination, r.orders); err != nil {
+		return err
 	}
 	p, err := removedPast(&t.entry.Envelope, destination, rs, r.messageID)
 	if err != nil {

@@ -20,9 +20,10 @@
 //
 // Orders of operators change a page of rows in one transaction, while no claim is made. On a row that is leased they are marks, which Settle
 // reads again in its own transaction. The history gets one row with each Settle, the last one with what the message's row said;
+// Orders are written into the delivery's row, which they change anyhow, and go to the history when it ends;
 // old rows go with later transactions, some hundred at a time, and every ten minutes when there are none.
 //
-// The format is 4. Open brings a database of an older one to it in one transaction that adds columns and tables; there is no way back.
+// The format is 5. Open brings a database of an older one to it in one transaction that adds columns and tables; there is no way back.
 //
 // Events are written down in the transaction that makes them true, once for each listener that wants them, and are gone when Told says so.
 //

@@ -198,7 +198,7 @@ func TestUpgradeFromFormat2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(c.script("DROP TABLE recent; ALTER TABLE message DROP COLUMN key; DROP TABLE event; ALTER TABLE total DROP COLUMN events; PRAGMA user_version = 2"), c.close()); err != nil {
+	if err := errors.Join(c.script("ALTER TABLE delivery DROP COLUMN orders; DROP TABLE recent; ALTER TABLE message DROP COLUMN key; DROP TABLE event; ALTER TABLE total DROP COLUMN events; PRAGMA user_version = 2"), c.close()); err != nil {
 		t.Fatal(err)
 	}
 	s = openEars(t, dir, &log, 0, "a")

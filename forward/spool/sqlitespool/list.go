@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed-1397b510/smarthost/forward/spool"
 )
 
@@ -37,6 +39,9 @@ func newReaders(file string) *readers {
 }
 
 func (r *readers) get(ctx context.Context) (*conn, error) {
+	if err := ctx.Err(); err != nil { // select may take a slot all the same
+		return nil, err
+	}
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -263,26 +268,46 @@ func OpenReadOnly(dir string) (*Reader, error) {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	r := newReaders(file)
-	c, err := r.get(context.Background())
+	v, err := r.format()
+	if err == nil && v < version {
+		err = fmt.Errorf("%s was last served by an older smarthost; start the server of this version once, which brings the queue up to date", file)
+	}
 	if err != nil {
+		r.close()
 		return nil, err
 	}
-	defer r.put(c)
-	app, err := c.number("PRAGMA application_id")
-	if err != nil {
-		return nil, explain(file, err)
-	}
-	v, err := c.number("PRAGMA user_version")
-	if err != nil {
-		return nil, explain(file, err)
-	}
-	if app != application || v > version {
-		return nil, fmt.Errorf("%s is not a queue that this version can read", file)
-	}
-	if v < version {
-		return nil, fmt.Errorf("%s was last served by an older smarthost; start the server of this version once, which brings the queue up to date", file)
-	}
 	return &Reader{r}, nil
+}
+
+// Check tells whether Open would refuse the queue in dir for its format: another program's, or of a newer version. It takes no lock and
+// changes nothing, so that it can be asked while another process serves the queue. A queue that is not there yet is fit.
+// errors.Is(err, fs.ErrPermission): it may not be looked at.
+func Check(dir string) error {
+	file := filepath.Join(dir, database)
+	if info, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil
+	}
+	if err := unix.Access(file, unix.R_OK|unix.W_OK); err != nil {
+		return fmt.Errorf("look at %s: %w", file, err)
+	}
+	r := newReaders(file)
+	defer r.close()
+	_, err := r.format()
+	return err
+}
+
+// format is the version of the database, which is ours and not newer.
+func (r *readers) format() (int64, error) {
+	c, err := r.get(context.Background())
+	if err != nil {
+		return 0, err
+	}
+	defer r.put(c)
+	app, v, err := readFormat(c, r.file)
+	if err == nil {
+		err = fits(r.file, app, v)
+	}
+	return v, err
 }
 
 // List is spool.Store's List.

@@ -28,6 +28,8 @@ type pastAttempt struct {
 	Tries       []pastTry `json:"tries"`
 	Next        int64     `json:"next,omitempty"`
 	Reports     []string  `json:"reports,omitempty"`
+
+	Orders []pastOrder `json:"orders,omitempty"` // of a row that tells what was ordered, and of no attempt
 }
 
 // pastMessage is what the message's row said.
@@ -124,7 +126,10 @@ func readPast(message string, at, ended int64, record, summary []byte, checksum 
 	if err := json.Unmarshal(record, &a); err != nil {
 		return fmt.Errorf("%w: history: %w", spool.ErrDamaged, err)
 	}
-	story.Attempts = append(story.Attempts, a.attempt(at))
+	story.Orders = append(story.Orders, ordered(string(a.Destination), a.Orders)...)
+	if len(a.Orders) == 0 {
+		story.Attempts = append(story.Attempts, a.attempt(at))
+	}
 	if summary == nil {
 		return nil
 	}

@@ -22,9 +22,14 @@ func readRules(c *conn) (all []spool.Rule, err error) {
 	return all, err
 }
 
-// holds tells whether a rule holds new mail.
-func (s *Spool) holds(account, sender, destination string) bool {
-	return slices.ContainsFunc(*s.rules.Load(), func(r spool.Rule) bool { return r.Holds(account, sender, destination) })
+// holder names the rule that holds new mail; "" if none does.
+func (s *Spool) holder(account, sender, destination string) string {
+	rules := *s.rules.Load()
+	i := slices.IndexFunc(rules, func(r spool.Rule) bool { return r.Holds(account, sender, destination) })
+	if i < 0 {
+		return ""
+	}
+	return fmt.Sprintf("rule %d", rules[i].ID)
 }
 
 // ruleChange adds a rule, or removes that with the id.

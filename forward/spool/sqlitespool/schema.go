@@ -13,12 +13,12 @@ import (
 
 const (
 	// version is the database's user_version. A change of the schema raises it and teaches migrate the step.
-	version = 4
+	version = 5
 	// application marks the file as ours ("smho").
 	application = 0x736d686f
 )
 
-// schema is version 1, which upgrade makes version 2 of, events version 3, and apart version 4. Times are milliseconds since 1970, due is NULL for what is never claimed (held, damaged).
+// schema is version 1, which upgrade makes version 2 of, events version 3, apart version 4, and ordering version 5. Times are milliseconds since 1970, due is NULL for what is never claimed (held, damaged).
 // The body stands last, so that nothing else has to be read across it.
 const schema = `
 CREATE TABLE message (
@@ -112,8 +112,13 @@ ALTER TABLE message ADD COLUMN key BLOB; -- NULL: it is in no table of duplicate
 CREATE TABLE recent (n INTEGER PRIMARY KEY, key BLOB NOT NULL, id TEXT NOT NULL, until INTEGER NOT NULL);
 `
 
+// ordering makes version 5 of version 4: what was ordered for a delivery, for the history.
+const ordering = `
+ALTER TABLE delivery ADD COLUMN orders BLOB; -- NULL, or CRC-32C of message, destination and what follows: JSON
+`
+
 // steps[v] makes version v+1 of version v.
-var steps = []string{schema, upgrade, events, apart}
+var steps = []string{schema, upgrade, events, apart, ordering}
 
 // quickCheckSize is the size in octets up to which a database that was not closed properly is looked through before use.
 // Above it that would take too long; the rows' checksums find what is wrong when it is read.
@@ -131,25 +136,19 @@ PRAGMA cache_size = -8192;
 
 // migrate makes an empty database ours, and refuses one that is not ours, newer, or damaged.
 func migrate(c *conn, file string, unclean bool) error {
-	app, err := c.number("PRAGMA application_id")
+	app, v, err := readFormat(c, file)
 	if err != nil {
-		return explain(file, err)
-	}
-	v, err := c.number("PRAGMA user_version")
-	if err != nil {
-		return explain(file, err)
+		return err
 	}
 	tables, err := c.number("SELECT count(*) FROM sqlite_schema")
 	if err != nil {
 		return explain(file, err)
 	}
-	switch {
-	case app == 0 && v == 0 && tables == 0:
+	if app == 0 && v == 0 && tables == 0 {
 		return create(c)
-	case app != application:
-		return fmt.Errorf("%s is a database of another program; point the data directory elsewhere", file)
-	case v > version:
-		return fmt.Errorf("%s was written by a newer smarthost (format %d, this one knows %d); run that version", file, v, version)
+	}
+	if err := fits(file, app, v); err != nil {
+		return err
 	}
 	if unclean {
 		if err := check(c, file); err != nil {
@@ -160,6 +159,28 @@ func migrate(c *conn, file string, unclean bool) error {
 		if err := install(c, strings.Join(steps[v:], "")); err != nil {
 			return fmt.Errorf("bring %s to format %d; nothing was changed: %w", file, version, explain(file, err))
 		}
+	}
+	return nil
+}
+
+// readFormat is whose database it is, and its format.
+func readFormat(c *conn, file string) (app, v int64, err error) {
+	if app, err = c.number("PRAGMA application_id"); err == nil {
+		v, err = c.number("PRAGMA user_version")
+	}
+	if err != nil {
+		err = explain(file, err)
+	}
+	return app, v, err
+}
+
+// fits refuses what is not ours, and what is newer.
+func fits(file string, app, v int64) error {
+	switch {
+	case app != application:
+		return fmt.Errorf("%s is a database of another program; point the data directory elsewhere", file)
+	case v > version:
+		return fmt.Errorf("%s was written by a newer smarthost (format %d, this one knows %d); run that version", file, v, version)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ type settle struct {
 	past    *past      // nil: no history
 	queued  []*enqueue // those reports that were new
 	last    bool       // the message is gone
+	orders  []byte     // as the row has them
 	events  []spool.Event
 	due     int64       // when the rest is due; never if it is held
 	state   spool.State // of the rest
@@ -71,6 +72,11 @@ func (c *settle) apply(b *batch) (refused, fault error) {
 			return nil, fault
 		}
 	}
+	if len(c.rest) == 0 {
+		if fault = b.noteOrders(c.s, l.message, l.destination, c.orders); fault != nil {
+			return nil, fault
+		}
+	}
 	if c.past != nil {
 		fault = c.past.insert(b, c.last)
 	}
@@ -82,14 +88,14 @@ func (c *settle) rewrite(b *batch) (was spool.State, err error) {
 	l := c.lease
 	var m marks
 	read := func(v []driver.Value) error {
-		was, m = spool.State(str(v[0])), marks{str(v[1]), str(v[2])}
+		was, m, c.orders = spool.State(str(v[0])), marks{str(v[1]), str(v[2])}, blob(v[3])
 		return nil
 	}
 	if len(c.rest) == 0 {
-		err = b.query("DELETE FROM delivery WHERE message = ? AND destination = ? RETURNING state, relay, fate", read, l.message, l.destination)
+		err = b.query("DELETE FROM delivery WHERE message = ? AND destination = ? RETURNING state, relay, fate, orders", read, l.message, l.destination)
 		return was, err
 	}
-	err = b.query("SELECT state, relay, fate FROM delivery WHERE message = ? AND destination = ?", read, l.message, l.destination)
+	err = b.query("SELECT state, relay, fate, orders FROM delivery WHERE message = ? AND destination = ?", read, l.message, l.destination)
 	if err == nil && was != "" {
 		err = c.keepRest(b, was, m)
 	}

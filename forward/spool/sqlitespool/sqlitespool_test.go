@@ -77,11 +77,18 @@ func TestUnreadableDatabaseIsRefusedAndKept(t *testing.T) {
 // fault 67: the queue of a newer version is refused with reason; so is another program's database.
 func TestForeignDatabaseIsRefused(t *testing.T) {
 	for sql, want := range map[string]string{
-		"PRAGMA user_version = 5":       "newer smarthost (format 5, this one knows 4)",
+		"PRAGMA user_version = 6":       "newer smarthost (format 6, this one knows 5)",
 		"PRAGMA application_id = 12345": "another program",
 	} {
 		dir := t.TempDir()
-		open(t, dir).Close()
+		if err := Check(dir); err != nil {
+			t.Errorf("no queue yet: %v", err)
+		}
+		s := open(t, dir)
+		if err := Check(dir); err != nil {
+			t.Errorf("a queue that is served: %v", err)
+		}
+		s.Close()
 		c, err := connect(context.Background(), filepath.Join(dir, database), true)
 		if err != nil {
 			t.Fatal(err)
@@ -91,6 +98,9 @@ func TestForeignDatabaseIsRefused(t *testing.T) {
 		}
 		if _, err := Open(context.Background(), Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", sql, err)
+		}
+		if err := Check(dir); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s, checked: %v", sql, err)
 		}
 	}
 }

@@ -148,11 +148,13 @@ func (r *readers) story(ctx context.Context, id string, now func(*spool.Entry)) 
 		for _, e := range story.Entries {
 			story.Recipients = append(story.Recipients, e.Recipients...)
 		}
-		err = c.query("SELECT message_id FROM delivery WHERE message = ? LIMIT 1", func(v []driver.Value) error {
+		err = c.query("SELECT message_id, destination, orders FROM delivery WHERE message = ?", func(v []driver.Value) error {
 			story.MessageID = string(blob(v[0]))
+			story.Orders = append(story.Orders, ordered(str(v[1]), readOrders(id, str(v[1]), blob(v[2])))...)
 			return nil
 		}, id)
 	}
+	slices.SortStableFunc(story.Orders, func(a, b spool.Ordered) int { return a.At.Compare(b.At) })
 	story.ID = id
 	known = len(story.Entries) > 0 || len(story.Attempts) > 0
 	if !known {

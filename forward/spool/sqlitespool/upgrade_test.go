@@ -154,3 +154,56 @@ func TestUpgradeIsWholeOrNot(t *testing.T) {
 		t.Errorf("%d columns, %v", n, err)
 	}
 }
+
+// A queue of format 4, with what operators had ordered, becomes one of format 5, and its orders are told from then on.
+func TestUpgradeFromFormat4(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	e := letter("bob@a.example", "a.example")
+	keep(t, s, e, []byte("x"), spool.Seal{Key: []byte("key"), Window: time.Hour})
+	order := func(v spool.Verb) {
+		t.Helper()
+		if _, err := s.Change(t.Context(), spool.Order{Verb: v, Relay: "smtp://relay.example", By: "ann"}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	order(spool.Reroute)
+	order(spool.Hold)
+	s.Close()
+	c, err := connect(t.Context(), s.file(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.script("ALTER TABLE delivery DROP COLUMN orders; PRAGMA user_version = 4"), c.close()); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	all, err := s.Trace(t.Context(), e.ID, 1)
+	if err != nil || len(all) != 1 || len(all[0].Orders) != 0 || len(all[0].Entries) != 1 || all[0].Entries[0].State != spool.Held || all[0].Entries[0].Relay != "smtp://relay.example" {
+		t.Fatalf("after the upgrade: %+v, %v", all, err)
+	}
+	order(spool.Unhold)
+	attempt(t, s, 250, 0)
+	if all, err = s.Trace(t.Context(), e.ID, 1); err != nil || len(all) != 1 || len(all[0].Orders) != 1 || all[0].Orders[0].Verb != spool.Unhold || all[0].Ended.IsZero() {
+		t.Errorf("at its end: %+v, %v", all, err)
+	}
+}
+
+// Orders that were changed by hand or by the disk are not told, and the mail goes on.
+func TestChangedOrdersAreLeftOut(t *testing.T) {
+	s := open(t, t.TempDir())
+	e := letter("bob@a.example", "a.example")
+	keep(t, s, e, []byte("x"), spool.Seal{})
+	if _, err := s.Change(t.Context(), spool.Order{Verb: spool.Retry, By: "ann"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, s, "UPDATE delivery SET orders = CAST(replace(CAST(orders AS TEXT), 'ann', 'eve') AS BLOB)")
+	for range 2 { // in the queue, and at the end
+		if all, err := s.Trace(t.Context(), e.ID, 1); err != nil || len(all) != 1 || len(all[0].Orders) != 0 {
+			t.Errorf("%+v, %v", all, err)
+		}
+		if st, err := s.Stats(t.Context()); err == nil && st.Messages > 0 {
+			attempt(t, s, 250, 0)
+		}
+	}
+}
