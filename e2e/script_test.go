@@ -6,7 +6,9 @@ import (
 	"bufio"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"encoding/base64"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -21,6 +23,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite"
 )
 
 func TestScripts(t *testing.T) {
@@ -63,6 +66,7 @@ func TestScripts(t *testing.T) {
 			"get":    get,
 
 			"handover": handover,
+			"format":   format,
 			"hangups":  hangups,
 		},
 	})
@@ -270,6 +274,17 @@ func handover(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: handover FILE TEXT")
 	}
 	signalled(ts, args[0], args[1], syscall.SIGUSR2)
+}
+
+// format DATABASE N makes it look as if a program had written it that has the format N.
+func format(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: format DATABASE N")
+	}
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = db.Exec("PRAGMA user_version = " + args[1])
+	ts.Check(errors.Join(err, db.Close()))
 }
 
 // hangups FILE TEXT is handover with a SIGHUP each millisecond.

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
+
+	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
 )
 
 const configHelp = `smarthost config prints the whole config file, with what each key means and its default.
-smarthost config check FILE says all that is wrong with a file; exit code 0 if nothing is, 2 otherwise. If a server runs with the
-data folder that the file names, it also says in what that works otherwise, and what a reload or a restart would change. The
+smarthost config check FILE says all that is wrong with a file, and whether this version can serve the queue in its data folder;
+exit code 0 if nothing is, 2 otherwise. If a server runs with the data folder that the file names, it also says in what that works otherwise, and what a reload or a restart would change. The
 server's own SMARTHOST_ variables are in its values, and the relay's login is not compared.
 
 Examples:
@@ -62,6 +65,10 @@ func checkFiles(c *Config) error {
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", c.File, err))
 		}
+	}
+	// Whoever checks a config may be kept from the server's data; the server's own check before it hands over is not.
+	if err := sqlitespool.Check(queueFolder(c)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		faults = append(faults, fmt.Errorf("data: %w", err))
 	}
 	return errors.Join(faults...)
 }
