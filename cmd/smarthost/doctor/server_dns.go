@@ -1,14 +1,17 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
-	"github.com/miekg/dns"
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // A Resolver asks DNS. *DNS is one, and so is *net.Resolver.
@@ -35,42 +38,43 @@ const (
 
 // systemDNS asks the name servers that this machine is set up with, or one on this machine if there are none.
 func systemDNS() *DNS {
-	config, err := dns.ClientConfigFromFile("/etc/resolv.conf")
-	if err != nil || len(config.Servers) == 0 {
-		return &DNS{Servers: []string{"127.0.0.1:53"}}
-	}
 	d := new(DNS)
-	for _, s := range config.Servers {
-		d.Servers = append(d.Servers, net.JoinHostPort(s, config.Port))
+	text, _ := os.ReadFile("/etc/resolv.conf") // without one there are none
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == "nameserver" {
+			d.Servers = append(d.Servers, net.JoinHostPort(words[1], "53"))
+		}
+	}
+	if len(d.Servers) == 0 {
+		d.Servers = []string{"127.0.0.1:53"}
 	}
 	return d
 }
 
 // ask returns the records of one type, within stepTime. The error is always a *net.DNSError.
-func (d *DNS) ask(ctx context.Context, name string, kind uint16) ([]dns.RR, error) {
+func (d *DNS) ask(ctx context.Context, name string, kind dnsmessage.Type) ([]dnsmessage.ResourceBody, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
 	fault := &net.DNSError{Err: "there is no name server to ask", Name: name, IsTemporary: true}
-	if _, ok := dns.IsDomainName(name); !ok {
+	q, err := newQuestion(name, kind)
+	if err != nil {
 		return nil, &net.DNSError{Err: "not a name", Name: name, IsNotFound: true}
 	}
-	q := new(dns.Msg).SetQuestion(dns.Fqdn(name), kind)
-	q.SetEdns0(1232, false)
 	for range 2 {
 		for _, server := range d.Servers[:min(len(d.Servers), maxServers)] {
-			m, err := exchange(ctx, q, server)
+			m, err := q.exchange(ctx, server)
 			if err != nil {
 				timeout, is := errors.AsType[net.Error](err)
 				fault = &net.DNSError{Err: "no answer", Name: name, Server: server, IsTemporary: true, IsTimeout: is && timeout.Timeout()}
 				continue
 			}
-			switch records := ofKind(m.Answer, kind); {
-			case m.Rcode == dns.RcodeNameError, m.Rcode == dns.RcodeSuccess && len(records) == 0:
+			switch records := ofKind(m.Answers, kind); {
+			case m.RCode == dnsmessage.RCodeNameError, m.RCode == dnsmessage.RCodeSuccess && len(records) == 0:
 				return nil, &net.DNSError{Err: "no such name or record", Name: name, Server: server, IsNotFound: true}
-			case m.Rcode == dns.RcodeSuccess:
+			case m.RCode == dnsmessage.RCodeSuccess:
 				return records, nil
 			}
-			fault = &net.DNSError{Err: "answered " + dns.RcodeToString[m.Rcode], Name: name, Server: server, IsTemporary: true}
+			fault = &net.DNSError{Err: "answered " + rcodeText(m.RCode), Name: name, Server: server, IsTemporary: true}
 		}
 		if !fault.IsTimeout {
 			break // asking again at once would bring the same
@@ -79,21 +83,19 @@ func (d *DNS) ask(ctx context.Context, name string, kind uint16) ([]dns.RR, erro
 	return nil, fault
 }
 
-// exchange asks one name server, by TCP if the answer is too long for UDP.
-func exchange(ctx context.Context, q *dns.Msg, server string) (*dns.Msg, error) {
-	m, _, err := (&dns.Client{Timeout: askTime}).ExchangeContext(ctx, q, server)
-	if err == nil && m.Truncated {
-		m, _, err = (&dns.Client{Net: "tcp", Timeout: askTime}).ExchangeContext(ctx, q, server)
-	}
-	return m, err
+// rcodeText is the name of a response code in the registry of IANA, as other programs show it.
+func rcodeText(code dnsmessage.RCode) string {
+	names := map[dnsmessage.RCode]string{dnsmessage.RCodeFormatError: "FORMERR", dnsmessage.RCodeServerFailure: "SERVFAIL",
+		dnsmessage.RCodeNotImplemented: "NOTIMP", dnsmessage.RCodeRefused: "REFUSED"}
+	return cmp.Or(names[code], fmt.Sprintf("with code %d", code))
 }
 
 // ofKind leaves out the CNAMEs on the way and other additions.
-func ofKind(all []dns.RR, kind uint16) []dns.RR {
-	var some []dns.RR
-	for _, rr := range all {
-		if rr.Header().Rrtype == kind {
-			some = append(some, rr)
+func ofKind(all []dnsmessage.Resource, kind dnsmessage.Type) []dnsmessage.ResourceBody {
+	var some []dnsmessage.ResourceBody
+	for _, r := range all {
+		if r.Header.Type == kind {
+			some = append(some, r.Body)
 		}
 	}
 	return some
@@ -101,22 +103,18 @@ func ofKind(all []dns.RR, kind uint16) []dns.RR {
 
 // LookupNetIP asks for one family: network is "ip4" or "ip6".
 func (d *DNS) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
-	kind := dns.TypeA
+	kind := dnsmessage.TypeA
 	if network == "ip6" {
-		kind = dns.TypeAAAA
+		kind = dnsmessage.TypeAAAA
 	}
 	records, err := d.ask(ctx, host, kind)
 	var addrs []netip.Addr
-	for _, rr := range records {
-		var ip net.IP
-		switch rr := rr.(type) {
-		case *dns.A:
-			ip = rr.A
-		case *dns.AAAA:
-			ip = rr.AAAA
-		}
-		if a, ok := netip.AddrFromSlice(ip); ok {
-			addrs = append(addrs, a.Unmap())
+	for _, r := range records {
+		switch r := r.(type) {
+		case *dnsmessage.AResource:
+			addrs = append(addrs, netip.AddrFrom4(r.A))
+		case *dnsmessage.AAAAResource:
+			addrs = append(addrs, netip.AddrFrom16(r.AAAA).Unmap())
 		}
 	}
 	return addrs, err
@@ -150,35 +148,40 @@ func (d *DNS) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, erro
 
 // LookupAddr asks for the names of an address, without the final dot.
 func (d *DNS) LookupAddr(ctx context.Context, addr string) ([]string, error) {
-	arpa, err := dns.ReverseAddr(addr)
+	ip, err := netip.ParseAddr(addr)
 	if err != nil {
 		return nil, &net.DNSError{Err: "not an address", Name: addr, IsNotFound: true}
 	}
-	records, err := d.ask(ctx, arpa, dns.TypePTR)
+	records, err := d.ask(ctx, reverseName(ip.Unmap()), dnsmessage.TypePTR)
 	var names []string
-	for _, rr := range records {
-		names = append(names, strings.TrimSuffix(rr.(*dns.PTR).Ptr, "."))
+	for _, r := range records {
+		if ptr, ok := r.(*dnsmessage.PTRResource); ok {
+			names = append(names, strings.TrimSuffix(ptr.PTR.String(), "."))
+		}
 	}
 	return names, err
 }
 
 // LookupMX asks for the mail exchangers, in the order of the answer.
 func (d *DNS) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
-	records, err := d.ask(ctx, name, dns.TypeMX)
+	records, err := d.ask(ctx, name, dnsmessage.TypeMX)
 	var all []*net.MX
-	for _, rr := range records {
-		mx := rr.(*dns.MX)
-		all = append(all, &net.MX{Host: mx.Mx, Pref: mx.Preference})
+	for _, r := range records {
+		if mx, ok := r.(*dnsmessage.MXResource); ok {
+			all = append(all, &net.MX{Host: mx.MX.String(), Pref: mx.Pref})
+		}
 	}
 	return all, err
 }
 
 // LookupTXT asks for text records, each as one string.
 func (d *DNS) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	records, err := d.ask(ctx, name, dns.TypeTXT)
+	records, err := d.ask(ctx, name, dnsmessage.TypeTXT)
 	var all []string
-	for _, rr := range records {
-		all = append(all, strings.Join(rr.(*dns.TXT).Txt, ""))
+	for _, r := range records {
+		if txt, ok := r.(*dnsmessage.TXTResource); ok {
+			all = append(all, strings.Join(txt.TXT, ""))
+		}
 	}
 	return all, err
 }
