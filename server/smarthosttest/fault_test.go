@@ -14,9 +14,9 @@ import (
 var enter = []string{"@tls", "S: 220 .*", "@ehlo laptop", "@login alice"}
 
 const (
-	mail = "C: MAIL FROM:<alice@example.org>"
-	rcpt = "C: RCPT TO:<bob@dest.example>"
-	yes  = "S: 250 .*"
+	mailFrom = "C: MAIL FROM:<alice@example.org>"
+	rcpt     = "C: RCPT TO:<bob@dest.example>"
+	yes      = "S: 250 .*"
 )
 
 func then(lines ...string) []string { return append(append([]string(nil), enter...), lines...) }
@@ -65,11 +65,11 @@ var scenes = map[string]struct {
 	},
 	"AUTH refused in passing, and MAIL as the server itself does then": {
 		rules: []string{`{"on":"auth","user":"alice","times":1,"do":{"reply":[454,"4.7.0","backend down"]}}`},
-		lines: []string{"@tls", "S: 220 .*", "@ehlo x", "@refused alice: 454 4\\.7\\.0 backend down", mail, "S: 451 4\\.7\\.0 Authentication is temporarily unavailable.*", "@login alice", mail, yes},
+		lines: []string{"@tls", "S: 220 .*", "@ehlo x", "@refused alice: 454 4\\.7\\.0 backend down", mailFrom, "S: 451 4\\.7\\.0 Authentication is temporarily unavailable.*", "@login alice", mailFrom, yes},
 	},
 	"AUTH refused for good, and MAIL repeats why": {
 		rules: []string{`{"on":"auth","do":{"reply":[535,"5.7.8","no such user here"]}}`},
-		lines: []string{"@tls", "S: 220 .*", "@ehlo x", "@refused alice: 535 5\\.7\\.8 no such user here", mail, "S: 530 .*the login as alice failed: no such user here.*"},
+		lines: []string{"@tls", "S: 220 .*", "@ehlo x", "@refused alice: 535 5\\.7\\.8 no such user here", mailFrom, "S: 530 .*the login as alice failed: no such user here.*"},
 	},
 	"AUTH of another user is let through": {
 		rules: []string{`{"on":"auth","user":"alice","do":{"end":"drop"}}`},
@@ -77,64 +77,64 @@ var scenes = map[string]struct {
 	},
 	"MAIL of one sender": {
 		rules: []string{`{"on":"mail","from":"*@alice.example.org","do":{"reply":[451,"4.3.0","busy"]}}`},
-		lines: then("C: MAIL FROM:<x@alice.example.org>", "S: 451 4\\.3\\.0 busy", mail, yes),
+		lines: then("C: MAIL FROM:<x@alice.example.org>", "S: 451 4\\.3\\.0 busy", mailFrom, yes),
 	},
 	"a rule on MAIL is for who has logged in": {
 		rules: []string{`{"on":"mail","do":{"reply":[451,"4.3.0","busy"]}}`},
-		lines: []string{"@tls", "S: 220 .*", "@ehlo x", mail, "S: 530 .*", "@login alice", "C: MAIL FROM:<x", "S: 501 .*", mail, "S: 451 .*"},
+		lines: []string{"@tls", "S: 220 .*", "@ehlo x", mailFrom, "S: 530 .*", "@login alice", "C: MAIL FROM:<x", "S: 501 .*", mailFrom, "S: 451 .*"},
 	},
 	"greylisting, in a pipelined group, in order": {
 		rules: []string{`{"on":"rcpt","to":"bob@*","user":"alice","times":2,"do":{"reply":[451,"4.7.1","greylisted"]}}`},
 		lines: then(`@raw "MAIL FROM:<alice@example.org>\r\nRCPT TO:<eve@dest.example>\r\nRCPT TO:<bob@dest.example>\r\nRCPT TO:<ann@dest.example>\r\nDATA\r\n"`,
 			yes, yes, "S: 451 4\\.7\\.1 greylisted", yes, "S: 354 .*", "C: .", yes, `@recipient "ann@dest.example"`,
-			mail, yes, rcpt, "S: 451 .*", rcpt, yes),
+			mailFrom, yes, rcpt, "S: 451 .*", rcpt, yes),
 		kept: 1,
 	},
 	"skip lets the first pass": {
 		rules: []string{`{"on":"rcpt","skip":1,"times":1,"do":{"reply":[452,"4.2.2","full"]}}`},
-		lines: then(mail, yes, rcpt, yes, rcpt, "S: 452 4\\.2\\.2 full", rcpt, yes),
+		lines: then(mailFrom, yes, rcpt, yes, rcpt, "S: 452 4\\.2\\.2 full", rcpt, yes),
 	},
 	"DATA refused": {
 		rules: []string{`{"on":"data","times":1,"do":{"reply":[451,"4.3.0","later"]}}`},
-		lines: then(mail, yes, rcpt, yes, "C: DATA", "S: 451 .*", "C: DATA", "S: 354 .*", "C: .", yes),
+		lines: then(mailFrom, yes, rcpt, yes, "C: DATA", "S: 451 .*", "C: DATA", "S: 354 .*", "C: .", yes),
 		kept:  1,
 	},
 	"the first chunk refused, and its octets are no commands": {
 		rules: []string{`{"on":"data","times":1,"do":{"reply":[451,"4.3.0","later"]}}`},
-		lines: then(mail, yes, rcpt, yes, `@raw "BDAT 6\r\nQUIT\r\n"`, "S: 451 .*", `@raw "BDAT 6\r\nx: y\r\nBDAT 6 LAST\r\nz: y\r\n"`, yes, yes, `@kept "x: y\r\nz: y\r\n"`),
+		lines: then(mailFrom, yes, rcpt, yes, `@raw "BDAT 6\r\nQUIT\r\n"`, "S: 451 .*", `@raw "BDAT 6\r\nx: y\r\nBDAT 6 LAST\r\nz: y\r\n"`, yes, yes, `@kept "x: y\r\nz: y\r\n"`),
 		kept:  1,
 	},
 	"a final dot that is refused keeps nothing": {
 		rules: []string{`{"on":"content","to":"bob@*","times":1,"do":{"reply":[552,"5.3.4","too big for us"]}}`},
-		lines: then(mail, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: Subject: x", "C: .", "S: 552 5\\.3\\.4 too big for us", "@queued 0", mail, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: .", yes),
+		lines: then(mailFrom, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: Subject: x", "C: .", "S: 552 5\\.3\\.4 too big for us", "@queued 0", mailFrom, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: .", yes),
 		kept:  1,
 	},
 	"a last chunk that is refused keeps nothing": {
 		rules: []string{`{"on":"content","times":1,"do":{"reply":[451,"4.3.0","later"]}}`},
-		lines: then(mail, yes, rcpt, yes, `@raw "BDAT 4 LAST\r\nx: y"`, "S: 451 .*", "@queued 0", mail, yes),
+		lines: then(mailFrom, yes, rcpt, yes, `@raw "BDAT 4 LAST\r\nx: y"`, "S: 451 .*", "@queued 0", mailFrom, yes),
 	},
 	"accepted and then denied": {
 		rules: []string{`{"on":"content","times":1,"do":{"stored":true,"reply":[451,"4.3.0","trouble"]}}`},
-		lines: then(mail, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: Message-ID: <1@x>", "C: .", "S: 451 4\\.3\\.0 trouble", "@queued 1",
-			mail, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: Message-ID: <1@x>", "C: .", "S: 250 2\\.0\\.0 already queued as .*"),
+		lines: then(mailFrom, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: Message-ID: <1@x>", "C: .", "S: 451 4\\.3\\.0 trouble", "@queued 1",
+			mailFrom, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: Message-ID: <1@x>", "C: .", "S: 250 2\\.0\\.0 already queued as .*"),
 		kept: 1,
 	},
 	"what the server refuses itself is not accepted and denied": {
 		rules: []string{`{"on":"content","do":{"stored":true,"reply":[451,"4.3.0","trouble"]}}`},
-		lines: then("@spool failing", mail, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: .", "S: 451 4\\.3\\.0 The message could not be stored.*"),
+		lines: then("@spool failing", mailFrom, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: .", "S: 451 4\\.3\\.0 The message could not be stored.*"),
 	},
 	"accepted and then gone": {
 		rules: []string{`{"on":"content","do":{"stored":true,"end":"reset"}}`},
-		lines: then(mail, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: .", "@gone"),
+		lines: then(mailFrom, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: .", "@gone"),
 		kept:  1,
 	},
 	"a dropped final dot keeps nothing": {
 		rules: []string{`{"on":"content","do":{"end":"drop"}}`},
-		lines: then(mail, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: .", "@gone"),
+		lines: then(mailFrom, yes, rcpt, yes, "C: DATA", "S: 354 .*", "C: .", "@gone"),
 	},
 	"half-closed, and the client may write on": {
 		rules: []string{`{"on":"data","do":{"end":"half-close"}}`},
-		lines: then(mail, yes, rcpt, yes, "C: DATA", "@gone", "C: Subject: x", "C: .", "@wait 10m", "@close"),
+		lines: then(mailFrom, yes, rcpt, yes, "C: DATA", "@gone", "C: Subject: x", "C: .", "@wait 10m", "@close"),
 		took:  10 * time.Minute,
 	},
 	"RSET delayed": {
@@ -148,26 +148,26 @@ var scenes = map[string]struct {
 	},
 	"421 closes": {
 		rules: []string{`{"on":"rcpt","do":{"reply":[421,"4.7.0","too many"]}}`},
-		lines: then(mail, yes, rcpt, "S: 421 4\\.7\\.0 too many", "@eof"),
+		lines: then(mailFrom, yes, rcpt, "S: 421 4\\.7\\.0 too many", "@eof"),
 	},
 	"a trickle is slow, and the next reply is not": {
 		rules: []string{`{"on":"mail","do":{"trickle":{"octets":1,"every":"1s"}}}`},
-		lines: then(mail, yes, "C: RSET", yes),
+		lines: then(mailFrom, yes, "C: RSET", yes),
 		took:  20 * time.Second,
 	},
 	"a throttled connection": {
 		rules: []string{`{"on":"data","do":{"throttle":100}}`},
-		lines: then(mail, yes, rcpt, yes, "C: DATA", "S: 354 .*", `@repeat 100 "0123456789\r\n"`, "C: .", yes),
+		lines: then(mailFrom, yes, rcpt, yes, "C: DATA", "S: 354 .*", `@repeat 100 "0123456789\r\n"`, "C: .", yes),
 		kept:  1,
 		took:  12 * time.Second,
 	},
 	"the first rule that fits acts, and no other": {
 		rules: []string{`{"on":"mail","times":1,"do":{"reply":[451,"4.0.0","first"]}}`, `{"on":"mail","do":{"reply":[452,"4.0.0","second"]}}`},
-		lines: then(mail, "S: 451 .*", mail, "S: 452 .*", mail, "S: 452 .*"),
+		lines: then(mailFrom, "S: 451 .*", mailFrom, "S: 452 .*", mailFrom, "S: 452 .*"),
 	},
 	"a probability of one": {
 		rules: []string{`{"on":"mail","probability":1,"do":{"reply":[451,"4.0.0","always"]}}`},
-		lines: then(mail, "S: 451 .*", mail, "S: 451 .*"),
+		lines: then(mailFrom, "S: 451 .*", mailFrom, "S: 451 .*"),
 	},
 	"an alert in place of a handshake": {
 		rules: []string{`{"on":"handshake","times":1,"do":{"alert":40}}`},
@@ -180,12 +180,12 @@ var scenes = map[string]struct {
 	},
 	"a rule that is never met": {
 		rules: []string{`{"on":"rcpt","to":"nobody@*","do":{"reply":[550,"5.1.1","no"]}}`},
-		lines: then(mail, yes, rcpt, yes),
+		lines: then(mailFrom, yes, rcpt, yes),
 		unmet: true,
 	},
 	"a rule that is not met often enough": {
 		rules: []string{`{"on":"rcpt","times":3,"do":{"reply":[450,"4.0.0","no"]}}`},
-		lines: then(mail, yes, rcpt, "S: 450 .*", rcpt, "S: 450 .*"),
+		lines: then(mailFrom, yes, rcpt, "S: 450 .*", rcpt, "S: 450 .*"),
 		unmet: true,
 	},
 }

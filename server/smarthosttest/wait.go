@@ -26,7 +26,7 @@ func (v view) WaitN(ctx context.Context, n int, match ...Match) ([]*Message, err
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%d of %d messages that match have come (%w); %s", len(of), n, context.Cause(ctx), v.found())
+			return nil, fmt.Errorf("%d of %d messages that match have come (%w); %s", len(of), n, context.Cause(ctx), v.found(match))
 		}
 	}
 }
@@ -38,7 +38,7 @@ func (v view) Quiet(ctx context.Context, d time.Duration, match ...Match) error 
 	for {
 		of, changed := v.messages(match)
 		if len(of) > 0 {
-			return fmt.Errorf("no message that matches should have come; %s", table(of))
+			return fmt.Errorf("no message that matches should have come; %s", table(of, nil))
 		}
 		select {
 		case <-changed:
@@ -55,7 +55,7 @@ func (v view) One(match ...Match) *Message {
 	v.tb.Helper()
 	of := v.Messages(match...)
 	if len(of) != 1 {
-		v.tb.Fatalf("%d messages match, and exactly one should; %s\n%s", len(of), v.found(), v.transcripts())
+		v.tb.Fatalf("%d messages match, and exactly one should; %s\n%s", len(of), v.found(match), v.transcripts())
 		return nil
 	}
 	return of[0]
@@ -65,22 +65,27 @@ func (v view) One(match ...Match) *Message {
 func (v view) None(match ...Match) {
 	v.tb.Helper()
 	if of := v.Messages(match...); len(of) > 0 {
-		v.tb.Errorf("%d messages match, and none should; %s\n%s", len(of), table(of), v.transcripts())
+		v.tb.Errorf("%d messages match, and none should; %s\n%s", len(of), table(of, nil), v.transcripts())
 	}
 }
 
-// found says what is there.
-func (v view) found() string { return table(v.Messages()) }
+// found says what was looked for, what is there, and why that does not match.
+func (v view) found(match []Match) string {
+	if len(match) == 0 {
+		return table(v.Messages(), nil)
+	}
+	return "looked for: " + words(match, " and ") + "; " + table(v.Messages(), match)
+}
 
 const tableRows = 20 // of a list in an error
 
-// table lists messages for people.
-func table(of []*Message) string {
+// table lists messages for people, and says why they do not match.
+func table(of []*Message, match []Match) string {
 	if len(of) == 0 {
 		return "there is no message"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "there are %d messages:", len(of))
+	fmt.Fprintf(&b, "messages that are there: %d", len(of))
 	for i, m := range of {
 		if i == tableRows {
 			fmt.Fprintf(&b, "\n  and %d more", len(of)-i)
@@ -90,7 +95,10 @@ func table(of []*Message) string {
 		for i, r := range m.Envelope.Recipients {
 			to[i] = r.Address
 		}
-		fmt.Fprintf(&b, "\n  %d. of %s, from <%s> to <%s>, %d octets", m.Seq, m.User, m.Envelope.From, strings.Join(to, ">, <"), len(m.Raw))
+		fmt.Fprintf(&b, "\n  %d. of %s, from <%s> to <%s>, %d octets", m.Seq, m.User, m.Envelope.From, strings.Join(clipped(to), ">, <"), len(m.Raw))
+		if reason := why(m, match); reason != "" {
+			fmt.Fprintf(&b, ": %s", reason)
+		}
 	}
 	return b.String()
 }
