@@ -42,10 +42,11 @@ func TestAlarms(t *testing.T) {
 	}
 }
 
-// TestPrometheus has a mail delivered and one refused, and asks Prometheus about them.
+// TestPrometheus has a mail delivered and one refused, and asks Prometheus about them. Then it takes the relay away, which an alarm
+// tells of (pending, for it waits five minutes), and brings it back.
 func TestPrometheus(t *testing.T) {
 	sink := lab.StartSink(t, "127.0.0.1:0", false)
-	s := lab.NewSmarthost(t, fmt.Sprintf("relay = %q\n", "smtp://"+sink.Addr+"?tls=none"))
+	s := lab.NewSmarthost(t, fmt.Sprintf("relay = %q\nretry = [\"1s\"]\n", "smtp://"+sink.Addr+"?tls=none"))
 	s.Start(t)
 	use(t, s)
 	sink.Wait(t, 1, 20*time.Second)
@@ -82,15 +83,28 @@ func TestPrometheus(t *testing.T) {
 	for _, alarm := range query(t, `ALERTS{alertstate="firing"}`) {
 		t.Errorf("an alarm without need: %v", alarm.Metric)
 	}
+
+	const unhealthy = `ALERTS{alertname="SmarthostUnhealthy", check="route"}`
+	sink.Stop()
+	send(t, s, "two")
+	lab.Await(t, "an alarm about the relay", 30*time.Second, func() bool { return len(query(t, unhealthy)) == 1 })
+	again := lab.StartSink(t, sink.Addr, false)
+	lab.Await(t, "its end", 30*time.Second, func() bool { return len(query(t, unhealthy)) == 0 })
+	again.Wait(t, 1, 20*time.Second)
+}
+
+func send(t *testing.T, s *lab.Smarthost, subject string) {
+	t.Helper()
+	d, err := s.Dial()
+	lab.Check(t, err)
+	defer d.Close()
+	_, err = d.Send("alice@example.org", "bob@example.org", "", []byte("Subject: "+subject+"\r\n\r\nhello\r\n"), "250")
+	lab.Check(t, err)
 }
 
 // use sends a mail, and is a client that loses its TLS and goes on in clear.
 func use(t *testing.T, s *lab.Smarthost) {
-	d, err := s.Dial()
-	lab.Check(t, err)
-	defer d.Close()
-	_, err = d.Send("alice@example.org", "bob@example.org", "", []byte("Subject: one\r\n\r\nhello\r\n"), "250")
-	lab.Check(t, err)
+	send(t, s, "one")
 	for _, words := range [][]string{{"220", "STARTTLS", "220"}, {"220", "MAIL FROM:<alice@example.org>", "451 4.7.0 TLS failed"}} {
 		c, err := net.Dial("tcp", s.Submission)
 		lab.Check(t, err)
