@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -52,7 +53,7 @@ func foreign(r *http.Request) bool {
 		return false
 	}
 	u, err := url.Parse(origin)
-	return err != nil || u.Host != r.Host
+	return err != nil || u.Host == "" || u.Host != r.Host
 }
 
 // caller is who makes the request, or the fault.
@@ -64,7 +65,20 @@ func (s *Server) caller(r *http.Request, trusted bool) (Caller, *Fault) {
 	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
 		return Caller{}, &Fault{http.StatusUnauthorized, "this needs a token", "send Authorization: Bearer TOKEN; smarthost token add NAME --scope SCOPE makes one"}
 	}
-	return s.owner(strings.TrimSpace(secret))
+	return s.guess(r, strings.TrimSpace(secret))
+}
+
+// guess is owner for a token that comes from outside. An address from which too many wrong ones came has to wait, with the right one too.
+func (s *Server) guess(r *http.Request, token string) (Caller, *Fault) {
+	l := s.guesses.limiter(r.RemoteAddr)
+	if l != nil && l.Tokens() < 1 {
+		return Caller{}, &Fault{http.StatusTooManyRequests, "too many wrong tokens came from this address", "try again in a minute, or use the socket in the data folder"}
+	}
+	c, f := s.owner(token)
+	if l != nil && f != nil && f.Status == http.StatusUnauthorized {
+		l.Allow()
+	}
+	return c, f
 }
 
 // owner is whose token it is, or the fault.
@@ -74,7 +88,9 @@ func (s *Server) owner(token string) (Caller, *Fault) {
 	case errors.Is(err, ErrToken):
 		return Caller{}, &Fault{http.StatusUnauthorized, "this token is not known, or was revoked", "smarthost token list shows those that are"}
 	case err != nil:
-		s.Log.Error().Err(err).Msg("the tokens cannot be read")
+		if s.refused.more("tokens") {
+			s.Log.Error().Err(err).Msg("the tokens cannot be read")
+		}
 		return Caller{}, &Fault{http.StatusServiceUnavailable, "the tokens cannot be read", "the log of the server says why; try again"}
 	}
 	return c, nil
@@ -83,13 +99,19 @@ func (s *Server) owner(token string) (Caller, *Fault) {
 // refuse answers with a fault, and logs what may be an attack.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, f *Fault) {
 	s.logRefused(r, f)
-	if f.Status == http.StatusUnauthorized {
+	switch f.Status {
+	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="smarthost"`)
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", "60")
 	}
 	answer(w, f.Status, f)
 }
 
 func (s *Server) logRefused(r *http.Request, f *Fault) {
+	if !s.refused.more(strconv.Itoa(f.Status)) {
+		return
+	}
 	s.Log.Warn().Str("from", r.RemoteAddr).Str("method", logged(r.Method)).Str("path", logged(r.URL.Path)).Int("status", f.Status).
 		Str("why", f.What).Msg("admin request refused")
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -124,12 +125,13 @@ type asked struct {
 	method, path, body   string
 	token, host          string
 	origin, site, accept string
+	from                 string // "" = this machine
 	want                 int
 }
 
 func (h *house) ask(a asked) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(a.method, a.path, strings.NewReader(a.body))
-	r.Host = "localhost:8587"
+	r.Host, r.RemoteAddr = "localhost:8587", cmp.Or(a.from, "127.0.0.1:40000")
 	if a.host != "" {
 		r.Host = a.host
 	}
@@ -140,6 +142,11 @@ func (h *house) ask(a asked) *httptest.ResponseRecorder {
 	}
 	if a.token != "" {
 		r.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	if strings.HasSuffix(a.path, "/events") { // a stream that is let through ends at once
+		ended, end := context.WithCancel(r.Context())
+		end()
+		r = r.WithContext(ended)
 	}
 	w := httptest.NewRecorder()
 	h.handler(a.trusted).ServeHTTP(w, r)

@@ -105,7 +105,7 @@ func (s *Server) login(w http.ResponseWriter, r *request) error {
 		return badForm(err)
 	}
 	token, next := strings.TrimSpace(r.PostForm.Get("token")), ownPath(r.PostForm.Get("next"))
-	c, f := s.owner(token)
+	c, f := s.guess(r.Request, token)
 	if f != nil {
 		s.logRefused(r.Request, f)
 		return s.page(w, r, f.Status, "login", "Log in", loginForm{next, f.What + ": " + f.Do})

@@ -97,7 +97,11 @@ func (s *Server) serve(rt route, trusted bool) http.Handler {
 	})
 }
 
+// logChange leaves out what nobody has asked for who may change something.
 func (s *Server) logChange(rt route, req *request, status int, err error, began time.Time) {
+	if len(req.caller.Scopes) == 0 {
+		return
+	}
 	event := s.Log.Info().Str("who", req.caller.Name).Str("what", rt.method+" "+rt.path).Str("to", logged(req.target)).Int("status", status)
 	if err != nil {
 		event = event.Str("cause", logged(err.Error()))

@@ -57,6 +57,8 @@ type Server struct {
 	Examine func(ctx context.Context, found func(Finding), doing func(what string)) error
 	Log     zerolog.Logger
 
+	refused      refusedLog
+	guesses      guesses
 	sessions     sessions
 	samples      samples
 	examinations examinations
@@ -81,6 +83,7 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 	if s.Counts != nil {
 		wg.Go(func() { s.samples.take(ctx, s.Counts) })
 	}
+	wg.Go(func() { s.refused.run(ctx, s.Log) })
 	wg.Go(func() { s.examinations.serve(ctx, s.Examine) })
 	handlers := map[bool]http.Handler{true: s.handler(true), false: s.handler(false)}
 	for _, d := range doors {
