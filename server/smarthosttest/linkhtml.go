@@ -57,7 +57,7 @@ func (p *page) say(text string) {
 func (p *page) start(of html.Token) {
 	switch of.DataAtom {
 	case atom.Script, atom.Style, atom.Title, atom.Noscript, atom.Template, atom.Textarea:
-		if p.silent == 0 && of.Type == html.StartTagToken {
+		if p.silent == 0 { // "<script/>" is open, too
 			p.silent = of.DataAtom
 		}
 	case atom.A:
