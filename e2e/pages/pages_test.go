@@ -192,7 +192,7 @@ func TestMailIsFollowed(t *testing.T) {
 		t.Fatalf("%v %s", err, out)
 	}
 	b.shows(t, "taken <b>bold</b>")
-	if text := b.text(t); !strings.Contains(text, "ended") || !strings.Contains(text, "<script>alert('busy')</script>") {
+	if text := b.text(t); !strings.Contains(text, "delivered") || !strings.Contains(text, "<script>alert('busy')</script>") {
 		t.Error(text)
 	}
 	b.check(t, "/trace")

@@ -212,6 +212,3 @@ func (s *Server) stories(r *request, of string) (list storyList, err error) {
 	}
 	return list, err
 }
-
-// Waits tells whether some of it is still to be delivered.
-func (s Story) Waits() bool { return s.Ended == nil }

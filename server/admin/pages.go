@@ -142,7 +142,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 
 	"fields":   filterForm.Fields,
 	"label":    field.Label,
-	"waits":    Story.Waits,
+	"fate":     fateOf,
 	"steps":    Story.Steps,
 	"did":      Ordered.Did,
 	"ofMail":   Refusal.OfMail,
