@@ -20,7 +20,7 @@ const (
 
 // healthChecks look at everything that this server needs. What they say can be read without a token: no address, no secret.
 func (s *service) healthChecks() []admin.Check {
-	return []admin.Check{
+	checks := []admin.Check{
 		{Name: "listeners", Every: time.Second, Look: s.checkListeners},
 		{Name: "connections", Look: s.checkConnections},
 		{Name: "spool", Every: writeEvery, Look: s.checkSpool},
@@ -31,6 +31,10 @@ func (s *service) healthChecks() []admin.Check {
 		{Name: "config", Look: s.checkConfig},
 		{Name: "route", Look: s.checkRoute},
 	}
+	if len(s.Notifier.Hooks) > 0 {
+		checks = append(checks, admin.Check{Name: "webhooks", Look: s.checkWebhooks})
+	}
+	return checks
 }
 
 func (s *service) checkListeners(ctx context.Context) (admin.State, string) {

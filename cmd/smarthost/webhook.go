@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -11,9 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed-1397b510/smarthost/forward/notify"
 	"github.com/seed-1397b510/smarthost/forward/spool"
+	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
 // A webhook is a table [webhooks.NAME] of the config.
@@ -154,6 +157,32 @@ func newHooks(c *Config) (notify.Hooks, error) {
 		hooks = append(hooks, h)
 	}
 	return hooks, errors.Join(faults...)
+}
+
+// How long a webhook is in trouble before and after somebody should look.
+const (
+	webhookPatience = time.Hour      // that it may take nothing
+	webhookMemory   = 24 * time.Hour // since an event was given up
+)
+
+func (s *service) checkWebhooks(context.Context) (admin.State, string) {
+	return judgeWebhooks(s.Notifier.Troubles(), time.Now())
+}
+
+func judgeWebhooks(all []notify.Trouble, now time.Time) (admin.State, string) {
+	var said []string
+	for _, t := range all {
+		if !t.Since.IsZero() && now.Sub(t.Since) >= webhookPatience {
+			said = append(said, fmt.Sprintf("%s has taken nothing for %s", t.Name, now.Sub(t.Since).Round(time.Minute)))
+		}
+		if !t.GivenUp.IsZero() && now.Sub(t.GivenUp) < webhookMemory {
+			said = append(said, fmt.Sprintf("%s was not told of events, the last of them at %s", t.Name, t.GivenUp.UTC().Format("2006-01-02 15:04 UTC")))
+		}
+	}
+	if len(said) > 0 {
+		return admin.Degraded, strings.Join(said, "; ") + "; the log says why"
+	}
+	return admin.OK, "none has been in trouble for an hour"
 }
 
 // printWebhooks is the part of the config that has no default.

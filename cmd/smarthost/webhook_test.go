@@ -16,7 +16,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/seed-1397b510/smarthost/forward/notify"
 	"github.com/seed-1397b510/smarthost/forward/spool"
+	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
 const (
@@ -138,5 +140,45 @@ func TestWebhookIsTold(t *testing.T) {
 	var e spool.Event
 	if err := json.Unmarshal(<-bodies, &e); err != nil || e.Type != spool.EventQueued || e.Recipient != "ops@example.org" {
 		t.Errorf("%v, %+v", err, e)
+	}
+}
+
+// A webhook is a matter for somebody when it has taken nothing for an hour, and for a day after an event was given up.
+func TestWebhooksInHealth(t *testing.T) {
+	now := time.Date(2030, 1, 2, 3, 4, 0, 0, time.UTC)
+	before := func(d time.Duration) time.Time { return now.Add(-d) }
+	for _, c := range []struct {
+		trouble notify.Trouble
+		state   admin.State
+		want    string
+	}{
+		{notify.Trouble{Name: "crm", Since: before(59 * time.Minute)}, admin.OK, "none"},
+		{notify.Trouble{Name: "crm", Since: before(61 * time.Minute)}, admin.Degraded, "crm has taken nothing for 1h1m0s; the log says why"},
+		{notify.Trouble{Name: "crm", GivenUp: before(23 * time.Hour)}, admin.Degraded, "crm was not told of events, the last of them at 2030-01-01 04:04 UTC"},
+		{notify.Trouble{Name: "crm", GivenUp: before(24 * time.Hour)}, admin.OK, "none"},
+	} {
+		if state, why := judgeWebhooks([]notify.Trouble{c.trouble}, now); state != c.state || !strings.HasPrefix(why, c.want) {
+			t.Errorf("%+v: %s, %s", c.trouble, state, why)
+		}
+	}
+	for text, want := range map[string]int{"": 0, "[webhooks.a]\n" + hookOn: 1} {
+		c := wired(t, "data = \""+t.TempDir()+"\"\n"+text)
+		if _, err := makeData(c); err != nil {
+			t.Fatal(err)
+		}
+		s, err := newService(t.Context(), c, zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Spool.Close()
+		n := 0
+		for _, check := range s.healthChecks() {
+			if check.Name == "webhooks" {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%q: %d checks of webhooks, want %d", text, n, want)
+		}
 	}
 }

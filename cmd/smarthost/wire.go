@@ -84,7 +84,8 @@ func newService(ctx context.Context, c *Config, log zerolog.Logger) (*service, e
 		return nil, err
 	}
 	s.Spool = store
-	s.Notifier = &notify.Notifier{Hooks: hooks, Outbox: store, Agent: "smarthost/" + versionText(), Log: log}
+	s.Notifier = &notify.Notifier{Hooks: hooks, Outbox: store, Agent: "smarthost/" + versionText(), Metrics: s.Metrics, Log: log}
+	s.Notifier.Prepare()
 	if err := s.introduce(); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/seed-1397b510/smarthost/forward/spool"
@@ -72,10 +73,20 @@ type Notifier struct {
 	Outbox spool.Outbox // required if there are hooks
 	Agent  string       // User-Agent; "" = smarthost
 	Log    zerolog.Logger
+	// Metrics registers what is counted; nil: it is shown nowhere.
+	Metrics prometheus.Registerer
+
+	attempts *prometheus.CounterVec
+	prepare  sync.Once
+	troubles troubles
 }
+
+// Prepare registers the metrics, so that they are there before the first event. Run does it too.
+func (n *Notifier) Prepare() { n.prepare.Do(func() { n.attempts = newMetrics(n.Metrics, n.Hooks) }) }
 
 // Run tells events until ctx ends. An attempt that is broken off then is made again by the next process.
 func (n *Notifier) Run(ctx context.Context) error {
+	n.Prepare()
 	var all sync.WaitGroup
 	for i := range n.Hooks {
 		all.Go(func() { n.serve(ctx, &n.Hooks[i], newClient(&n.Hooks[i])) })
@@ -142,23 +153,29 @@ func (n *Notifier) tell(ctx context.Context, h *Hook, client *http.Client, due [
 	}
 	var done []int64
 	var later []spool.Postponement
-	now, taken := time.Now(), false
+	now, taken, gaveUp := time.Now(), false, false
 	for i := range due {
 		d, err := &due[i], faults[i]
 		switch {
 		case d.Number == 0:
 		case err == nil:
 			done, taken = append(done, d.Number), true
+			n.attempts.WithLabelValues(h.Name, attemptTold).Inc()
 		case d.Body == nil, now.Sub(d.At) >= giveUp:
-			done = append(done, d.Number)
+			done, gaveUp = append(done, d.Number), true
+			n.attempts.WithLabelValues(h.Name, attemptGivenUp).Inc()
 			log.Error().Err(err).Str("event", d.ID).Str("msg", d.Message).Int("attempts", d.Attempts+1).Msg("an event is given up; the webhook never hears of it")
 		default:
+			n.attempts.WithLabelValues(h.Name, attemptFailed).Inc()
 			later = append(later, spool.Postponement{Number: d.Number, Until: now.Add(waits[min(d.Attempts, len(waits)-1)])})
 			if !quiet {
 				log.Warn().Err(err).Str("event", d.ID).Str("msg", d.Message).Msg("the webhook did not take an event; it is told again, for three days")
 				quiet = true
 			}
 		}
+	}
+	if len(done)+len(later) > 0 {
+		n.troubles.note(h.Name, taken, gaveUp, now)
 	}
 	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
 	defer cancel()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/seed-1397b510/smarthost/forward/spool"
@@ -27,9 +28,10 @@ import (
 type desk struct {
 	*testing.T
 	Notifier
-	dir   string
-	queue *sqlitespool.Spool
-	log   bytes.Buffer
+	dir      string
+	queue    *sqlitespool.Spool
+	registry *prometheus.Registry
+	log      bytes.Buffer
 
 	mu     sync.Mutex
 	answer func(e spool.Event) int // nil: 204
@@ -45,7 +47,8 @@ func newDesk(t *testing.T) *desk {
 
 func (d *desk) open() {
 	d.Helper()
-	d.Notifier = Notifier{Hooks: Hooks{{Name: "hook", URL: "https://hook.example/in?token=hidden7", Secret: []byte("key")}}, Log: zerolog.New(zerolog.SyncWriter(&d.log))}
+	d.registry = prometheus.NewRegistry()
+	d.Notifier = Notifier{Metrics: d.registry, Hooks: Hooks{{Name: "hook", URL: "https://hook.example/in?token=hidden7", Secret: []byte("key")}}, Log: zerolog.New(zerolog.SyncWriter(&d.log))}
 	var err error
 	if d.queue, err = sqlitespool.Open(d.Context(), sqlitespool.Config{Dir: d.dir, Listeners: d.Hooks, Log: d.Log}); err != nil {
 		d.Fatal(err)
@@ -92,6 +95,7 @@ func (d *desk) RoundTrip(r *http.Request) (*http.Response, error) {
 func (d *desk) run(after time.Duration) {
 	ctx, cancel := context.WithTimeout(d.Context(), after)
 	defer cancel()
+	d.Prepare()
 	d.serve(ctx, &d.Hooks[0], &http.Client{Transport: d})
 }
 
@@ -141,6 +145,23 @@ func (d *desk) told() (words []string) {
 		words = append(words, string(e.Type)+" "+e.Recipient)
 	}
 	return words
+}
+
+// counted is how many attempts ended like that.
+func (d *desk) counted(result string) (n float64) {
+	d.Helper()
+	families, err := d.registry.Gather()
+	if err != nil {
+		d.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if m.GetLabel()[0].GetValue() == result { // labels come in the order of their names
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n
 }
 
 func (d *desk) posted() int {
@@ -240,7 +261,19 @@ func TestGiveUp(t *testing.T) {
 		if strings.Contains(d.log.String(), "given up") {
 			t.Error("an event is given up before its time")
 		}
+		if all := d.Troubles(); len(all) != 1 || time.Since(all[0].Since) != 71*time.Hour || !all[0].GivenUp.IsZero() {
+			t.Errorf("troubles %+v", all)
+		}
 		d.run(5 * time.Hour)
+		if all := d.Troubles(); len(all) != 1 || all[0].GivenUp.IsZero() {
+			t.Errorf("troubles after an event was given up: %+v", all)
+		}
+		if n := d.counted(attemptFailed); int(n) != d.posted()-1 {
+			t.Errorf("%v attempts failed, of %d POSTs the last of which was given up", n, d.posted())
+		}
+		if n := d.counted(attemptGivenUp); n != 1 {
+			t.Errorf("%v events are given up", n)
+		}
 		if n := strings.Count(d.log.String(), "an event is given up"); n != 1 {
 			t.Errorf("%d events are given up, want 1:\n%s", n, d.log.String())
 		}
@@ -251,6 +284,12 @@ func TestGiveUp(t *testing.T) {
 		d.run(48 * time.Hour)
 		if d.posted() != posts {
 			t.Error("what was given up is told again")
+		}
+		d.answer = nil
+		d.add("carol@a.example")
+		d.run(time.Second)
+		if all := d.Troubles(); len(all) != 1 || !all[0].Since.IsZero() || d.counted(attemptTold) != 1 {
+			t.Errorf("troubles of a webhook that takes events again: %+v", all)
 		}
 	})
 }
