@@ -109,7 +109,7 @@ func (t *tree) multipart(p *Part, depth int) (faults []error) {
 		if boundary == "" {
 			return []error{fmt.Errorf("it was sent as %s and has no boundary", of)}
 		}
-		return []error{fmt.Errorf("it was sent as %s, and its boundary %q is nowhere in it", of, clip(boundary))}
+		return []error{fmt.Errorf("it was sent as %s, and no part of it begins with its boundary %q", of, clip(boundary))}
 	}
 	switch p.Encoding {
 	case "", "7bit", "8bit", "binary":
