@@ -39,11 +39,10 @@ func (p *pipe) CloseWrite() error {
 	return nil
 }
 
-// Close ends both directions: the other side reads what is under way, and cannot write any more.
+// Close ends both directions: the other side reads what is under way, and cannot write any more. As with TCP, it learns that by its second write.
 func (p *pipe) Close() error {
 	p.out.end(io.EOF, net.ErrClosed)
-	p.in.end(net.ErrClosed, syscall.EPIPE)
-	p.in.drop()
+	p.in.desert()
 	return nil
 }
 
@@ -77,6 +76,7 @@ type stream struct {
 	b                bytes.Buffer
 	readErr          error // what a reader gets when b is empty; nil: it waits
 	writeErr         error
+	blind            bool // the reader has closed its end, and the writer does not know it yet
 	reading, writing deadline
 }
 
@@ -142,6 +142,9 @@ func (s *stream) write(p []byte) (n int, err error) {
 		switch {
 		case s.writing.over:
 			return n, os.ErrDeadlineExceeded
+		case s.blind:
+			s.blind = false
+			return len(p), nil
 		case s.writeErr != nil:
 			return n, s.writeErr
 		case len(p) == n:
@@ -161,6 +164,10 @@ func (s *stream) write(p []byte) (n int, err error) {
 func (s *stream) end(readErr, writeErr error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.endLocked(readErr, writeErr)
+}
+
+func (s *stream) endLocked(readErr, writeErr error) {
 	if s.readErr == nil || readErr == syscall.ECONNRESET {
 		s.readErr = readErr
 	}
@@ -173,6 +180,15 @@ func (s *stream) end(readErr, writeErr error) {
 		}
 	}
 	s.moved.Broadcast()
+}
+
+// desert is the reader's end of it: what is under way is lost.
+func (s *stream) desert() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endLocked(net.ErrClosed, syscall.EPIPE)
+	s.b.Reset()
+	s.blind = s.writeErr == syscall.EPIPE
 }
 
 // drop forgets what is under way.

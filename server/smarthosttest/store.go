@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -174,6 +175,9 @@ func (d *draft) Commit(ctx context.Context, seal spool.Seal) error {
 			return &spool.Duplicate{ID: earlier.id}
 		}
 		s.sent[key] = sent{d.envelope.ID, time.Now().Add(seal.Window)}
+		if len(s.sent) > 2*s.most {
+			maps.DeleteFunc(s.sent, func(_ string, earlier sent) bool { return time.Now().After(earlier.until) })
+		}
 	}
 	s.seq++
 	m := &Message{
