@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"server/admin":    {},                       // it is handed all that it tells about
 	// The test double is the engine with a memory, and no database or page is in the build of who imports it.
 	"server/smarthosttest": {"server", "server/guard", "auth", "policy", "policy/limit", "policy/message", "forward/spool"},
+	"server/capture":       {"server/smarthosttest", "policy/limit"}, // what the double has been sent, over HTTP
 
 	"auth":          {},
 	"auth/userfile": {"auth"},

@@ -1,0 +1,130 @@
+package capture
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+)
+
+// inbox is what routes ask about mail: of one user, a *smarthosttest.Inbox, or of all, the *smarthosttest.Server.
+type inbox interface {
+	Messages(...smarthosttest.Match) []*smarthosttest.Message
+	WaitN(ctx context.Context, n int, match ...smarthosttest.Match) ([]*smarthosttest.Message, error)
+	Delete(...smarthosttest.Match) int
+	Sessions() []*smarthosttest.Session
+	RuleStates() []smarthosttest.RuleState
+	SetRules(...smarthosttest.Rule) error
+	TakeRules() []smarthosttest.RuleState
+	Refill(elapsed time.Duration) error
+	Reset()
+}
+
+// A route is one thing that can be asked for.
+type route struct {
+	method, path string
+	scoped       bool // it is there below /inbox/{user} too, for that user's mail alone
+	plain        bool // its faults are plain text, as Mailpit's are
+	handle       func(s *Server, w http.ResponseWriter, r *request) error
+}
+
+// request is a request that came to its route.
+type request struct {
+	*http.Request
+	inbox inbox
+	user  string // whose inbox it is, as the path has it; "" is everybody's
+}
+
+// native are the routes of the native API, which openapi.json describes.
+var native = []route{
+	{"GET", "/livez", true, false, (*Server).alive},
+	{"GET", "/readyz", true, false, (*Server).alive},
+	{"GET", "/ca.pem", false, false, (*Server).certificate},
+	{"GET", "/ca-bundle.pem", false, false, (*Server).bundle},
+	{"GET", "/api/t/v1/openapi.json", false, false, (*Server).describe},
+	{"GET", "/api/t/v1/users", false, false, (*Server).listUsers},
+	{"POST", "/api/t/v1/users", false, false, (*Server).makeUser},
+	{"GET", "/api/t/v1/sessions", true, false, (*Server).listSessions},
+	{"GET", "/api/t/v1/sessions/{session}", true, false, (*Server).showSession},
+	{"GET", "/api/t/v1/script", true, false, (*Server).showScript},
+	{"PUT", "/api/t/v1/script", true, false, (*Server).setScript},
+	{"DELETE", "/api/t/v1/script", true, false, (*Server).endScript},
+	{"POST", "/api/t/v1/clock", true, false, (*Server).advance},
+	{"POST", "/api/t/v1/reset", true, false, (*Server).reset},
+	{"GET", "/api/t/v1/events", true, false, (*Server).follow},
+}
+
+// tables are all routes.
+func tables() []route { return native }
+
+// Handler answers what Run does, for a listener of the caller's.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range tables() {
+		mux.Handle(rt.method+" "+rt.path, s.serve(rt))
+		if rt.scoped {
+			mux.Handle(rt.method+" /inbox/{user}"+rt.path, s.serve(rt))
+		}
+	}
+	return s.gate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, pattern := mux.Handler(r)
+		if pattern == "" {
+			noRoute(w, r, h)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
+}
+
+// serve finds the inbox, and lets the route answer.
+func (s *Server) serve(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := s.handle(rt, w, r)
+		if err == nil {
+			return
+		}
+		f := s.fault(r, err)
+		if rt.plain {
+			answerText(w, f.Status, f.What)
+			return
+		}
+		refuse(w, f)
+	})
+}
+
+func (s *Server) handle(rt route, w http.ResponseWriter, r *http.Request) error {
+	req := &request{Request: r, inbox: s.Mail, user: r.PathValue("user")}
+	if req.user != "" {
+		if _, ok := s.Mail.User(req.user); !ok {
+			return &Fault{http.StatusNotFound, "there is no user " + shown(req.user), "POST /api/t/v1/users makes one, GET lists them"}
+		}
+		req.inbox = s.Mail.Inbox(req.user)
+	}
+	return rt.handle(s, w, req)
+}
+
+// noRoute answers in JSON what the mux would in plain text: that there is no such path, or not by this method.
+func noRoute(w http.ResponseWriter, r *http.Request, h http.Handler) {
+	said := &mute{header: http.Header{}}
+	h.ServeHTTP(said, r)
+	f := &Fault{http.StatusNotFound, "there is nothing at " + shown(r.URL.Path), "/api/t/v1/openapi.json lists what there is"}
+	switch {
+	case said.status == http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", said.header.Get("Allow"))
+		f = &Fault{said.status, "this is not there by " + shown(r.Method), "use one of: " + said.header.Get("Allow")}
+	case said.status >= 300 && said.status < 400: // a path that is not clean
+		f.Do = "use the path " + shown(said.header.Get("Location"))
+	}
+	refuse(w, f)
+}
+
+// mute hears a handler's answer and keeps its status.
+type mute struct {
+	header http.Header
+	status int
+}
+
+func (m *mute) Header() http.Header         { return m.header }
+func (m *mute) WriteHeader(status int)      { m.status = status }
+func (m *mute) Write(p []byte) (int, error) { return len(p), nil }
