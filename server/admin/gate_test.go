@@ -210,7 +210,7 @@ func TestChangesAreLogged(t *testing.T) {
 	if strings.Count(log, `"message":"change"`) != 3 || strings.Contains(log, relayPassword) {
 		t.Errorf("the log is\n%s", log)
 	}
-	if len(h.orders) != 1 || string(h.orders[0].Relay) != "smtp://u:"+relayPassword+"@relay.example" {
+	if len(h.orders) != 1 || string(h.orders[0].Relay) != "smtp://u:"+relayPassword+"@relay.example" || h.orders[0].By != "token of queue" {
 		t.Errorf("orders %v", h.orders)
 	}
 }

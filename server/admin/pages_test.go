@@ -268,7 +268,7 @@ func TestOrdersFromPages(t *testing.T) {
 	if text := b.post(t, "/queue/order", url.Values{"do": {"hold"}, "account": {"alice"}, "older_than": {"2h"}}, 200); !strings.Contains(text, "3 deliveries changed") {
 		t.Error(text)
 	}
-	if len(b.orders) != 1 || b.orders[0].Do != "hold" || b.orders[0].DryRun || b.orders[0].All || b.orders[0].Filter.Account != "alice" || b.orders[0].Filter.OlderThan != Span(2*time.Hour) {
+	if len(b.orders) != 1 || b.orders[0].By != "socket" || b.orders[0].Do != "hold" || b.orders[0].DryRun || b.orders[0].All || b.orders[0].Filter.Account != "alice" || b.orders[0].Filter.OlderThan != Span(2*time.Hour) {
 		t.Errorf("%+v", b.orders)
 	}
 	if log := b.log.String(); !strings.Contains(log, `"what":"POST /queue/order","to":"account=alice&do=hold&older_than=2h: 3 changed, 0 being tried, 0 left alone","status":200`) {
