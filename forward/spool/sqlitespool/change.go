@@ -33,7 +33,7 @@ type enqueue struct {
 	held      []string // destinations that a rule holds
 }
 
-func (e *enqueue) weight() int   { return 1024 + len(e.top) + len(e.body) + 512*len(e.rows) }
+func (e *enqueue) weight() int   { return 1024 + len(e.top) + len(e.body) + rowWeight*len(e.rows) }
 func (e *enqueue) durable() bool { return true }
 
 func (e *enqueue) apply(b *batch) (refused, fault error) {

@@ -119,7 +119,7 @@ type control struct {
 	targets []*target
 }
 
-func (c *control) weight() int   { return 512 * len(c.targets) }
+func (c *control) weight() int   { return rowWeight * len(c.targets) }
 func (c *control) durable() bool { return true }
 
 func (c *control) apply(b *batch) (refused, fault error) {

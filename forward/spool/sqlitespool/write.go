@@ -14,6 +14,7 @@ import (
 const (
 	batchChanges = 512                    // changes in one transaction
 	batchOctets  = 16 << 20               // octets in one transaction
+	rowWeight    = 8 << 10                // octets that a delivery's row costs in one: a page of each index is its own, if its destination is
 	gather       = 400 * time.Microsecond // how long a batch waits for others, if the one before was shared
 	reopenPause  = time.Second            // between attempts to open the database again after a fault
 	trimPause    = time.Second            // between looks for history that is old, while mail goes through
