@@ -125,3 +125,11 @@ func number(q url.Values, name string, least, most, standard int) (int, error) {
 	}
 	return n, nil
 }
+
+// answerOctets writes what a message brought. It is for programs: a browser keeps it as a file and guesses no type.
+func answerOctets(w http.ResponseWriter, kind string, octets []byte) {
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(octets)))
+	w.Header().Set("Content-Disposition", "attachment")
+	w.Write(octets)
+}

@@ -14,6 +14,8 @@ import (
 // typesInDocument are those of requests and answers; the document has a schema for each.
 var typesInDocument = []any{
 	Fault{}, NewUser{}, Limits{}, Account{}, Accounts{}, Session{}, Line{}, SessionList{}, Rule{}, Script{}, Unmet{}, Advance{}, Done{}, Event{},
+	Summary{}, Message{}, Envelope{}, Recipient{}, Header{}, Addresses{}, Address{}, Part{}, Link{}, Links{}, Codes{}, MessageList{}, Deleted{},
+	Finding{}, Findings{},
 }
 
 type document struct {

@@ -14,6 +14,7 @@ type inbox interface {
 	WaitN(ctx context.Context, n int, match ...smarthosttest.Match) ([]*smarthosttest.Message, error)
 	Delete(...smarthosttest.Match) int
 	Sessions() []*smarthosttest.Session
+	Lint(except ...string) []smarthosttest.Finding
 	RuleStates() []smarthosttest.RuleState
 	SetRules(...smarthosttest.Rule) error
 	TakeRules() []smarthosttest.RuleState
@@ -45,6 +46,15 @@ var native = []route{
 	{"GET", "/api/t/v1/openapi.json", false, false, (*Server).describe},
 	{"GET", "/api/t/v1/users", false, false, (*Server).listUsers},
 	{"POST", "/api/t/v1/users", false, false, (*Server).makeUser},
+	{"GET", "/api/t/v1/messages", true, false, (*Server).listMessages},
+	{"DELETE", "/api/t/v1/messages", true, false, (*Server).deleteMessages},
+	{"GET", "/api/t/v1/messages/{id}", true, false, aMessage(showMessage)},
+	{"DELETE", "/api/t/v1/messages/{id}", true, false, aMessage(deleteMessage)},
+	{"GET", "/api/t/v1/messages/{id}/raw", true, false, aMessage(showRaw)},
+	{"GET", "/api/t/v1/messages/{id}/parts/{part}", true, false, aMessage(showPart)},
+	{"GET", "/api/t/v1/messages/{id}/links", true, false, aMessage(showLinks)},
+	{"GET", "/api/t/v1/messages/{id}/codes", true, false, aMessage(showCodes)},
+	{"GET", "/api/t/v1/lint", true, false, (*Server).lint},
 	{"GET", "/api/t/v1/sessions", true, false, (*Server).listSessions},
 	{"GET", "/api/t/v1/sessions/{session}", true, false, (*Server).showSession},
 	{"GET", "/api/t/v1/script", true, false, (*Server).showScript},
