@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -126,10 +127,14 @@ func number(q url.Values, name string, least, most, standard int) (int, error) {
 	return n, nil
 }
 
-// answerOctets writes what a message brought. It is for programs: a browser keeps it as a file and guesses no type.
-func answerOctets(w http.ResponseWriter, kind string, octets []byte) {
+// answerFile writes what a message brought. It is for programs: a browser keeps it as a file and guesses no type.
+func answerFile(w http.ResponseWriter, kind, name string, octets []byte) {
+	disposition := "attachment"
+	if name != "" {
+		disposition = mime.FormatMediaType(disposition, map[string]string{"filename": name})
+	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(octets)))
-	w.Header().Set("Content-Disposition", "attachment")
+	w.Header().Set("Content-Disposition", disposition)
 	w.Write(octets)
 }

@@ -158,7 +158,7 @@ func showMessage(w http.ResponseWriter, _ *request, m *smarthosttest.Message) er
 }
 
 func showRaw(w http.ResponseWriter, _ *request, m *smarthosttest.Message) error {
-	answerOctets(w, "message/rfc822", m.Raw)
+	answerFile(w, "message/rfc822", "", m.Raw)
 	return nil
 }
 
@@ -168,7 +168,7 @@ func showPart(w http.ResponseWriter, r *request, m *smarthosttest.Message) error
 		return &Fault{http.StatusNotFound, "the message has no part " + shown(r.PathValue("part")), "GET the message, whose parts list them"}
 	}
 	content, _ := p.Content() // as far as it can be read; the message's parts tell the fault
-	answerOctets(w, "application/octet-stream", content)
+	answerFile(w, "application/octet-stream", "", content)
 	return nil
 }
 

@@ -3,6 +3,8 @@ package capture
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
@@ -16,6 +18,7 @@ type inbox interface {
 	Sessions() []*smarthosttest.Session
 	Lint(except ...string) []smarthosttest.Finding
 	RuleStates() []smarthosttest.RuleState
+	AddRules(...smarthosttest.Rule) (*smarthosttest.Script, error)
 	SetRules(...smarthosttest.Rule) error
 	TakeRules() []smarthosttest.RuleState
 	Refill(elapsed time.Duration) error
@@ -35,6 +38,14 @@ type request struct {
 	*http.Request
 	inbox inbox
 	user  string // whose inbox it is, as the path has it; "" is everybody's
+}
+
+// prefix is what stands before the paths of the inbox.
+func (r *request) prefix() string {
+	if r.user == "" {
+		return ""
+	}
+	return "/inbox/" + url.PathEscape(r.user)
 }
 
 // native are the routes of the native API, which openapi.json describes.
@@ -66,7 +77,7 @@ var native = []route{
 }
 
 // tables are all routes.
-func tables() []route { return native }
+func tables() []route { return slices.Concat(native, mailpit) }
 
 // Handler answers what Run does, for a listener of the caller's.
 func (s *Server) Handler() http.Handler {

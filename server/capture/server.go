@@ -39,6 +39,8 @@ type Server struct {
 
 	events events
 	making sync.Mutex // of users
+	read   marks
+	chaos  chaos
 }
 
 // Run answers at the listener until ctx ends, and closes it. Requests that wait are answered then, and others have a moment to end.
