@@ -157,6 +157,9 @@ func readEnvironment(getenv func(string) string, faults *[]error) []given {
 }
 
 func (c *Config) apply(g given) error {
+	if empty, ok := g.value.(map[string]any); ok && len(empty) == 0 {
+		return c.applyTable(g.key)
+	}
 	c.given[g.key] = true
 	if class, name, ok := splitLimit(g.key); ok {
 		return c.setLimit(class, name, g.value)
@@ -173,6 +176,23 @@ func (c *Config) apply(g given) error {
 		}
 	}
 	return unknownKey(g.key)
+}
+
+// applyTable takes a table without keys, which may be one that there is: all in it is as if it was not there.
+func (c *Config) applyTable(name string) error {
+	parent, class, within := strings.Cut(name, ".")
+	switch {
+	case parent == "limits" && (!within || className.MatchString(class)), name == "webhooks":
+		return nil
+	case parent == "webhooks":
+		return errors.New("url is missing, and so is all else")
+	}
+	for _, s := range settings {
+		if strings.HasPrefix(s.key, name+".") {
+			return nil
+		}
+	}
+	return errors.New("there is no such table (smarthost config prints all)")
 }
 
 func unknownKey(key string) error {

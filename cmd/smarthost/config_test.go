@@ -53,6 +53,12 @@ relay = "http://x"
 retry = ["0s"]
 [nonsense]
 key = 1
+[empty]
+[listen.empty]
+[accounts.more]
+[[log]]
+[limits."Not a class"]
+[webhooks.bare]
 `)
 	_, err := loadConfig(testEnvironment(t, map[string]string{"SMARTHOST_LISTEN_PER_ADDRESS": "x"}), path)
 	if err == nil {
@@ -75,6 +81,12 @@ key = 1
 		`:19: forward.relay:`,
 		`:20: forward.retry: the wait "0s" must be from 1s to 7d`,
 		`:22: nonsense.key: there is no such key`,
+		`:23: empty: there is no such table`,
+		`:24: listen.empty: there is no such table`,
+		`:25: accounts.more: there is no such table`,
+		`:26: log: there is no such key`,
+		`:27: limits.Not a class: there is no such table`,
+		`:28: webhooks.bare: url is missing`,
 		`SMARTHOST_LISTEN_PER_ADDRESS: listen.per_address: must be a whole number`,
 	} {
 		if !strings.Contains(err.Error(), want) {

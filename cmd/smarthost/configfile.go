@@ -13,7 +13,7 @@ import (
 type given struct {
 	key   string // "listen.per_address"
 	where string // "smarthost.toml:12" or "SMARTHOST_LISTEN_PER_ADDRESS"
-	value any    // string, int64, float64, bool or []any; from the environment always string
+	value any    // string, int64, float64, bool, []any, or an empty map[string]any for a table without keys; from the environment always string
 }
 
 // readTOML lists the keys of a TOML file in the order of the file. A file that is not TOML is one fault with its line.
@@ -31,29 +31,40 @@ func readTOML(name string, text []byte) ([]given, error) {
 	var table []string
 	var p unstable.Parser
 	p.Reset(text)
+	at := func(node *unstable.Node) string {
+		return fmt.Sprintf("%s:%d", name, p.Shape(firstKey(node).Raw).Start.Line)
+	}
 	for p.NextExpression() {
 		node := p.Expression()
 		switch node.Kind {
 		case unstable.Table, unstable.ArrayTable:
 			table = keyOf(node)
+			if v := lookup(tree, table); hasNoKeys(v) {
+				all = append(all, given{strings.Join(table, "."), at(node), v})
+			}
 		case unstable.KeyValue:
 			key := append(append([]string(nil), table...), keyOf(node)...)
-			line := p.Shape(firstKey(node).Raw).Start.Line
-			all = appendGiven(all, name, line, key, lookup(tree, key))
+			all = appendGiven(all, at(node), key, lookup(tree, key))
 		}
 	}
 	return all, p.Error()
 }
 
 // appendGiven takes an inline table apart, so that { messages = "1/1h" } means what a table of its own means.
-func appendGiven(all []given, name string, line int, key []string, v any) []given {
-	if inline, ok := v.(map[string]any); ok {
+func appendGiven(all []given, where string, key []string, v any) []given {
+	if inline, ok := v.(map[string]any); ok && len(inline) > 0 {
 		for k, v := range inline {
-			all = appendGiven(all, name, line, append(append([]string(nil), key...), k), v)
+			all = appendGiven(all, where, append(append([]string(nil), key...), k), v)
 		}
 		return all
 	}
-	return append(all, given{strings.Join(key, "."), fmt.Sprintf("%s:%d", name, line), v})
+	return append(all, given{strings.Join(key, "."), where, v})
+}
+
+// hasNoKeys tells of a table in which nothing is set, or of a list of tables, which nothing in the config is.
+func hasNoKeys(v any) bool {
+	t, ok := v.(map[string]any)
+	return !ok || len(t) == 0
 }
 
 func keyOf(node *unstable.Node) []string {
