@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -66,9 +67,7 @@ func (e *examinations) serve(ctx context.Context, examine func(context.Context, 
 		case <-ctx.Done():
 			return
 		}
-		err := examine(ctx,
-			func(f Finding) { e.note(func(x *Examination) { x.Findings = append(x.Findings, f) }) },
-			func(what string) { e.note(func(x *Examination) { x.Doing = what }) })
+		err := e.make(ctx, examine)
 		e.note(func(x *Examination) {
 			now := time.Now().UTC()
 			x.Ended, x.Doing = &now, ""
@@ -77,6 +76,18 @@ func (e *examinations) serve(ctx context.Context, examine func(context.Context, 
 			}
 		})
 	}
+}
+
+// make makes one. That it fails by a fault of its own must not end the server.
+func (e *examinations) make(ctx context.Context, examine func(context.Context, func(Finding), func(string)) error) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("the examination itself failed: %v; this is a fault of smarthost: report it, and run smarthost doctor on the server", fault)
+		}
+	}()
+	return examine(ctx,
+		func(f Finding) { e.note(func(x *Examination) { x.Findings = append(x.Findings, f) }) },
+		func(what string) { e.note(func(x *Examination) { x.Doing = what }) })
 }
 
 // note changes the one under way. What comes after its end, from a check that was given up, is left out.

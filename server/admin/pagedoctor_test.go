@@ -24,6 +24,27 @@ func examined(t *testing.T, b *browser, examine func(ctx context.Context, found 
 	})
 }
 
+// An examination that panics is one that failed, and another can be made.
+func TestDoctorThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBrowser(true)
+		examined(t, b, func(_ context.Context, found func(Finding), _ func(string)) error {
+			found(Finding{Check: "clock", Level: "good", What: "it is right"})
+			panic("no such thing")
+		})
+		for range 2 {
+			b.send(b.request("POST", "/doctor", url.Values{}))
+			synctest.Wait()
+			text := b.get(t, "/doctor", 200)
+			for _, want := range []string{"Examine again", "itself failed: no such thing", "it is right"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("the page lacks %s:\n%s", want, text)
+				}
+			}
+		}
+	})
+}
+
 // An examination is begun from the page, seen while it is made, and kept with its time; the gravest comes first.
 func TestDoctor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

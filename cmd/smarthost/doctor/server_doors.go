@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 )
 
 // A place is one address that the server should answer at.
@@ -54,7 +53,7 @@ func fromHere(listener string) (at netip.AddrPort, ok bool) {
 func (v *visit) checkDoors(ctx context.Context) []Finding {
 	places := v.places()
 	found := make([]Finding, len(places))
-	var all sync.WaitGroup
+	var all crew
 	for i, p := range places {
 		all.Go(func() { found[i] = v.judgeDoor(ctx, p) })
 	}

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -33,7 +32,7 @@ func (k knock) String() string { return clean(k.host) + " [" + k.addr.String() +
 func (v *visit) checkEgress(ctx context.Context) []Finding {
 	knocks := make([][]knock, len(v.Probes))
 	faults := make([]error, len(v.Probes))
-	var all sync.WaitGroup
+	var all crew
 	for i, domain := range v.Probes {
 		all.Go(func() { knocks[i], faults[i] = v.probe(ctx, domain) })
 	}
@@ -68,7 +67,7 @@ func (v *visit) probe(ctx context.Context, domain string) ([]knock, error) {
 	best := slices.MinFunc(records, func(a, b *net.MX) int { return int(a.Pref) - int(b.Pref) })
 	host := strings.TrimSuffix(best.Host, ".")
 	var found [2]addresses
-	var both sync.WaitGroup
+	var both crew
 	both.Go(func() { found[0] = v.lookUp(ctx, "ip4", host) })
 	both.Go(func() { found[1] = v.lookUp(ctx, "ip6", host) })
 	both.Wait()
@@ -178,7 +177,7 @@ func (v *visit) checkRelay(ctx context.Context) []Finding {
 	}
 	addrs = addrs[:min(len(addrs), 8)]
 	faults := make([]error, len(addrs))
-	var all sync.WaitGroup
+	var all crew
 	for i, a := range addrs {
 		all.Go(func() { faults[i] = v.tryRelay(ctx, a) })
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync"
 )
 
 // conversationTime is for one conversation as a whole.
@@ -41,7 +40,7 @@ func (v *visit) checkOpenRelay(ctx context.Context) []Finding {
 		}
 	}
 	found := make([][]Finding, len(places))
-	var all sync.WaitGroup
+	var all crew
 	for i, at := range places {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, conversationTime)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -104,7 +105,7 @@ func (s Server) Run(ctx context.Context, report Report) error {
 	for i, c := range checks {
 		// Nobody waits for a check that does not end: it may hang in the kernel, at a disk or a file system that is gone.
 		ended[i] = make(chan []Finding, 1)
-		go func() { ended[i] <- c.run(whole) }()
+		go func() { ended[i] <- c.guarded(whole) }()
 	}
 	for i, c := range checks {
 		s.Progress.say("%s", c.doing)
@@ -116,6 +117,18 @@ func (s Server) Run(ctx context.Context, report Report) error {
 		}
 	}
 	return nil
+}
+
+// guarded runs a check whose faults are its own: the server in service makes an examination too, and must outlive it.
+func (c check) guarded(ctx context.Context) (found []Finding) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			found = []Finding{{Check: c.name, Level: Warning, What: clean(fmt.Sprint("the check itself failed: ", fault)),
+				Why: "nothing is known of what it looks at: this is a fault of smarthost, not of the server's surroundings",
+				Do:  "look at " + c.doing + " by hand, and report this line with the version that smarthost version prints"}}
+		}
+	}()
+	return c.run(ctx)
 }
 
 // wait takes what a check has found. After the end of the time that is what it can say within lastWait.

@@ -76,6 +76,21 @@ func TestServerEndsInTime(t *testing.T) {
 	})
 }
 
+// A fault in a check ends that check alone.
+func TestCheckThatPanics(t *testing.T) {
+	wrong := func(context.Context) []Finding { var none *visit; return none.checkData(t.Context()) }
+	for _, run := range []func(context.Context) []Finding{wrong, func(ctx context.Context) []Finding {
+		var all crew
+		all.Go(func() { wrong(ctx) })
+		all.Go(func() {})
+		all.Wait()
+		return nil
+	}} {
+		c := check{name: "data", doing: "the data folder", run: run}
+		shows(t, c.guarded(t.Context()), "warning data: the check itself failed: runtime error: invalid memory address")
+	}
+}
+
 // A check that hangs where nothing can end it is left behind.
 func TestHangingCheckIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

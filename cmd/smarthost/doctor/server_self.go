@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // addresses are what DNS says of a name in one family.
@@ -32,7 +31,7 @@ func (v *visit) lookUpSelf(ctx context.Context) (n selfNames) {
 	if !fullName(v.Hostname) {
 		return n
 	}
-	var both sync.WaitGroup
+	var both crew
 	both.Go(func() { n.four = v.lookUp(ctx, "ip4", v.Hostname) })
 	both.Go(func() { n.six = v.lookUp(ctx, "ip6", v.Hostname) })
 	both.Wait()
@@ -150,7 +149,7 @@ func (v *visit) checkReverse(ctx context.Context) []Finding {
 			Do:  "give " + v.Hostname + " an address in DNS, or look the reverse name of the public address up by hand: dig -x ADDRESS"}}
 	}
 	found := make([]Finding, len(out))
-	var all sync.WaitGroup
+	var all crew
 	for i, o := range out {
 		all.Go(func() { found[i] = v.judgeReverse(ctx, o) })
 	}

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/seed-1397b510/smarthost/forward/route"
@@ -63,7 +62,7 @@ func (v *visit) checkSenders(ctx context.Context) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, sendersTime)
 	defer cancel()
 	found := make([][]Finding, len(domains))
-	var all sync.WaitGroup
+	var all crew
 	slots := make(chan struct{}, domainsAtATime)
 	for i, d := range domains {
 		slots <- struct{}{}
@@ -164,7 +163,7 @@ func (v *visit) checkDomain(ctx context.Context, domain string) []Finding {
 	results := make([]spfResult, len(addrs))
 	var policy dmarc
 	var bounces []Finding
-	var all sync.WaitGroup
+	var all crew
 	for i, a := range addrs {
 		all.Go(func() { results[i] = v.evaluateSPF(ctx, a, domain) })
 	}
