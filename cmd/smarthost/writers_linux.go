@@ -139,15 +139,16 @@ func (w *writers) note(list []byte) {
 		case mask&(unix.IN_DELETE|unix.IN_MOVED_FROM|unix.IN_MOVED_TO) != 0: // another file has the name now, or none
 			path := w.path(at)
 			maps.DeleteFunc(w.open, func(other writing, _ bool) bool { return w.path(other) == path })
-		case mask&unix.IN_CREATE != 0 && !begun(w.path(at)): // a link, or a folder
+		case mask&unix.IN_CREATE != 0 && !begun(w.path(at)): // a link, a folder, or what came with its content
 		default:
 			w.open[at] = true
 		}
 	}
 }
 
-// begun tells that a new name is that of a new file, and not one more of another.
+// begun tells that a new name is that of a new file, and not one more of another, which may have lost its first since (linkat(2) after
+// O_TMPFILE). A new one that has content was written under this name, and that was an event of its own.
 func begun(path string) bool {
 	var st unix.Stat_t
-	return unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1
+	return unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1 && st.Size == 0
 }
