@@ -40,8 +40,14 @@ func (b *batch) known(key []byte) (id string, err error) {
 	return id, err
 }
 
-// remember has the key known until then.
+// remember has the key known until then. What was remembered of it before goes: a message that comes again and again after its time
+// would otherwise add a row each time, and never be merged.
 func (b *batch) remember(key []byte, id string, until int64) error {
+	if _, again := b.duplicates[string(key)]; again {
+		if _, err := b.exec("DELETE FROM recent WHERE key = ?", key); err != nil {
+			return err
+		}
+	}
 	b.duplicates[string(key)] = remembered{id, until}
 	_, err := b.exec("INSERT INTO recent (key, id, until) VALUES (?,?,?)", key, id, until)
 	return err

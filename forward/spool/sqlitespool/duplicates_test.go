@@ -84,6 +84,27 @@ func TestKeysInOrder(t *testing.T) {
 	})
 }
 
+// A message that comes again and again, each time after its time, is remembered once.
+func TestKeyThatComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		for range 10 {
+			if err := commit(s, letter("bob@a.example", "a.example"), nil, spool.Seal{Key: []byte("key"), Window: time.Minute}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+		}
+		c, err := connect(t.Context(), s.file(), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		if n, err := c.number("SELECT count(*) FROM recent"); err != nil || n != 1 {
+			t.Errorf("%d rows, %v", n, err)
+		}
+	})
+}
+
 // A transaction that failed leaves no key behind in memory: the message was refused, and has to be taken when it comes again.
 func TestKeyOfAFailedTransaction(t *testing.T) {
 	s := open(t, t.TempDir())
