@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite"
 )
 
@@ -63,6 +64,7 @@ func TestScripts(t *testing.T) {
 			"halt":   halt,
 			"reload": reload,
 			"logged": logged,
+			"signal": signal,
 			"get":    get,
 
 			"handover": handover,
@@ -252,12 +254,20 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// logged FILE TEXT waits until the log holds TEXT.
+// logged FILE TEXT waits until the log, or FILE itself if it ends with .out, holds TEXT.
 func logged(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 || neg {
 		ts.Fatalf("usage: logged FILE TEXT")
 	}
 	await(ts, args[0], args[1], 1)
+}
+
+// signal FILE NAME sends the server a signal.
+func signal(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg || unix.SignalNum("SIG"+args[1]) == 0 {
+		ts.Fatalf("usage: signal FILE NAME")
+	}
+	ts.Check(find(ts, args[0]).cmd.Process.Signal(unix.SignalNum("SIG" + args[1])))
 }
 
 // reload FILE TEXT sends SIGHUP and waits until the log holds TEXT once more than before.
@@ -322,12 +332,15 @@ func signalled(ts *testscript.TestScript, name, text string, signal syscall.Sign
 
 // await waits until the log of a server holds text n times.
 func await(ts *testscript.TestScript, name, text string, n int) {
+	if !strings.HasSuffix(name, ".out") {
+		name += ".err"
+	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
-		if strings.Count(ts.ReadFile(name+".err"), text) >= n {
+		if strings.Count(ts.ReadFile(name), text) >= n {
 			return
 		}
 	}
-	ts.Fatalf("the log does not say %q within %s:\n%s", text, patience, ts.ReadFile(name+".err"))
+	ts.Fatalf("the log does not say %q within %s:\n%s", text, patience, ts.ReadFile(name))
 }

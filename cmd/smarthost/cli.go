@@ -46,6 +46,7 @@ func commands() []command {
 		{"health", "say whether the running server can do its work; for containers and probes", healthCommand},
 		{"token", "make, list and revoke tokens for the API", tokenCommand},
 		{"doctor", "say what is wrong with a server: another one as a laptop sees it, or this one", doctorCommand},
+		{"test", "a server for the tests of other programs: strict as the real one, relays nothing", testCommand},
 		{"config", "print the config file with its defaults, or check one", configCommand},
 		{"version", "print the version", versionCommand},
 	}
@@ -65,13 +66,16 @@ Example: start a server here and now, with nothing configured
 `
 
 // run finds the command and turns its error into words and an exit code:
-// 0 done, 1 it went wrong, 2 it was called or configured wrongly.
+// 0 done, 1 it went wrong, 2 it was called or configured wrongly; test exec ends with its child's.
 func run(env *environment, args []string) int {
 	err := dispatch(env, args)
 	var usage usageError
+	var code exitCode
 	switch {
 	case err == nil, errors.Is(err, errHelp):
 		return 0
+	case errors.As(err, &code):
+		return int(code)
 	case errors.As(err, &usage):
 		fmt.Fprintln(env.Stderr, strings.TrimRight("smarthost: "+string(usage), "\n"))
 		return 2

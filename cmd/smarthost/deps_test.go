@@ -16,7 +16,7 @@ const module = "github.com/seed-1397b510/smarthost/"
 // mayImport is the import graph of the project: the mail's way, and no arrow that runs back up.
 // A new line here is a design decision: say why in the commit.
 var mayImport = map[string][]string{
-	"cmd/smarthost": {"cmd/smarthost/doctor", "cmd/smarthost/enroll", "auth", "auth/userfile", "policy", "policy/limit", "server", "server/guard", "server/admin",
+	"cmd/smarthost": {"cmd/smarthost/doctor", "cmd/smarthost/enroll", "auth", "auth/userfile", "policy", "policy/limit", "server", "server/guard", "server/admin", "server/smarthosttest", "server/capture",
 		"forward", "forward/spool", "forward/spool/sqlitespool", "forward/route", "forward/deliver", "forward/notify"},
 	"cmd/smarthost/doctor": {"auth", "auth/userfile", "forward/deliver", "forward/route", "forward/spool", "forward/spool/sqlitespool"},
 	"cmd/smarthost/enroll": {},

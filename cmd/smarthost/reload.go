@@ -26,13 +26,7 @@ func (s *service) configure(c *Config) error {
 	if _, err := readAuthorities("tls.acme_ca", c.TLS.ACMECA); err != nil { // an order reads it; this is to say early what is wrong with it
 		return err
 	}
-	err = s.Server.Configure(server.Settings{
-		Unauthenticated: server.Mode(c.Submission.Unauthenticated),
-		Help:            c.Submission.Help,
-		MaxRecipients:   c.Submission.MaxRecipients,
-		DuplicateWindow: window(c.Submission.DuplicateWindow),
-	})
-	if err != nil {
+	if err := s.Server.Configure(serverSettings(c)); err != nil {
 		return err
 	}
 	s.Routes.use(router)
@@ -41,6 +35,15 @@ func (s *service) configure(c *Config) error {
 	s.Policy.Configure(policy.Settings{ShowClient: c.Submission.ClientAddress})
 	s.Forwarder.Configure(forward.Settings{Retry: c.Forward.Retry, GiveUp: c.Forward.GiveUp})
 	return nil
+}
+
+func serverSettings(c *Config) server.Settings {
+	return server.Settings{
+		Unauthenticated: server.Mode(c.Submission.Unauthenticated),
+		Help:            c.Submission.Help,
+		MaxRecipients:   c.Submission.MaxRecipients,
+		DuplicateWindow: window(c.Submission.DuplicateWindow),
+	}
 }
 
 // trust lets the relay be judged by other authorities, if they are others.
