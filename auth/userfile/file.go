@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	lookEvery = time.Second // how often it is looked whether a login still is there, and a file that could not be read is tried again
-	maxFile   = 64 << 20    // octets; half a million accounts
+	lookEvery = time.Second    // how often it is looked whether a login still is there, and a file that could not be read is tried again
+	restless  = 30 * lookEvery // after which a file is read that is written in place without a second's rest
+	maxFile   = 64 << 20       // octets; half a million accounts
 )
 
 // File is an [auth.Store] of the file at Path. Its methods may be called at the same time.
@@ -30,13 +31,14 @@ type File struct {
 	Writing func(path string) bool // somebody has the file open and writes it; nil: that is not known
 	Log     zerolog.Logger
 
-	mu      sync.Mutex
-	logins  map[string][]auth.Login // by name, each in the order of devices; nil until the file was read once
-	unsure  map[string]error        // accounts of which it is not known what their devices may do; see parse
-	looked  time.Time
-	seen    string // what the file looked like when it was read
-	err     error  // of the last reading
-	damaged int    // lines that it left out
+	mu       sync.Mutex
+	logins   map[string][]auth.Login // by name, each in the order of devices; nil until the file was read once
+	unsure   map[string]error        // accounts of which it is not known what their devices may do; see parse
+	looked   time.Time
+	restless time.Time // since when it looks otherwise and was not read, because somebody writes it; zero: it does not
+	seen     string    // what the file looked like when it was read
+	err      error     // of the last reading
+	damaged  int       // lines that it left out
 }
 
 // Logins returns the logins of the account. It fails if the file has never been readable, and for an account whose devices have what they
@@ -94,7 +96,14 @@ func (f *File) refresh(every time.Duration) {
 		return
 	}
 	f.looked = now
-	if (f.err != nil || f.look() != f.seen) && !f.beingWritten(now) {
+	switch same := f.err == nil && f.look() == f.seen; {
+	case same:
+		f.restless = time.Time{}
+	case f.restless.IsZero():
+		f.restless = now
+	}
+	if !f.restless.IsZero() && !f.beingWritten(now) {
+		f.restless = time.Time{}
 		f.read()
 	}
 }
@@ -147,7 +156,7 @@ func (f *File) beingWritten(now time.Time) bool {
 		return true
 	}
 	st, err := os.Stat(f.Path)
-	return err == nil && f.logins != nil && strings.HasSuffix(f.seen, fmt.Sprint(" ", inode(st))) && now.Sub(st.ModTime()).Abs() < lookEvery
+	return err == nil && f.logins != nil && now.Sub(f.restless) < restless && strings.HasSuffix(f.seen, fmt.Sprint(" ", inode(st))) && now.Sub(st.ModTime()).Abs() < lookEvery
 }
 
 func inode(st os.FileInfo) uint64 {

@@ -412,6 +412,42 @@ func TestRecall(t *testing.T) {
 	})
 }
 
+// A file that is touched again and again is read all the same: somebody may have been taken out of it.
+func TestFileThatIsNeverAtRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "users")
+		write(t, path, "alice:"+hashA+"\n")
+		f := &File{Path: path, Log: zerolog.Nop()}
+		knows := func(when string, want int) {
+			t.Helper()
+			if got, err := f.Logins(t.Context(), "alice"); err != nil || len(got) != want {
+				t.Errorf("%s: alice has %d logins, %v", when, len(got), err)
+			}
+		}
+		touch := func() {
+			t.Helper()
+			if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		knows("at first", 1)
+		for range 2 {
+			time.Sleep(lookEvery)
+			write(t, path, "bob:"+hashA+"\n")
+			for range restless / lookEvery {
+				touch()
+				knows("while it is touched", 1)
+				time.Sleep(lookEvery)
+			}
+			touch()
+			knows("when that takes long", 0)
+			write(t, path, "alice:"+hashA+"\n")
+			time.Sleep(2 * lookEvery)
+			knows("when she is there again", 1)
+		}
+	})
+}
+
 // While somebody writes the file, for as long as that takes, those who are in force stay, whatever is in it by then.
 func TestWriterThatPauses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")

@@ -13,11 +13,15 @@ import (
 // has it open who writes it, so that nothing is read that is half of something.
 const lookEvery = time.Second
 
+// restless is after how many looks, each of which found another change, files are read although they are never at rest.
+const restless = 30
+
 // fileWatch notices that the files that a reload reads have changed. Only who reloads uses it.
 type fileWatch struct {
 	named *Config           // the last config that could be read, though it may not be in force: it names files
 	taken map[string]string // what each of them looked like when it was last read
 	last  map[string]string // what they looked like at the look before, the accounts too
+	moved int               // looks in a row that found a change
 	slow  bool              // a writer keeps a file open, and the log has said so
 }
 
@@ -38,9 +42,10 @@ func (s *service) changed(ctx context.Context, env *environment) bool {
 	s.Users.Logins(ctx, "nobody") // which reads them if they have changed; what is wrong is in the log
 	quiet := maps.Equal(now, s.files.last)
 	s.files.last = now
-	if !quiet {
+	if s.files.moved++; !quiet && s.files.moved <= restless {
 		return false
 	}
+	s.files.moved = 0
 	unfinished := s.unfinished()
 	if len(unfinished) > 0 && !s.files.slow {
 		s.Log.Error().Strs("files", unfinished).Msg("somebody has begun to write these files and keeps them open; the old ones stay in force until that has ended")

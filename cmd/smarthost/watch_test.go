@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -60,6 +61,25 @@ func looks(t *testing.T, s *service, env *environment, want ...bool) {
 	t.Helper()
 	for i, w := range want {
 		if got := s.changed(t.Context(), env); got != w {
+			t.Errorf("look %d: changed is %v", i+1, got)
+		}
+	}
+}
+
+// Files that are touched all the time are read all the same, and so are others while one of them is.
+func TestFilesThatAreNeverAtRest(t *testing.T) {
+	env := testEnvironment(t, nil)
+	s, folder := watching(t, env)
+	looks(t, s, env, false, false)
+	put(t, filepath.Join(folder, "..data", "password"), "other secret")
+	put(t, s.Users.Path, "")
+	at := time.Now()
+	for i := range restless + 1 {
+		at = at.Add(time.Second)
+		if err := os.Chtimes(s.Users.Path, at, at); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.changed(t.Context(), env); got != (i == restless) {
 			t.Errorf("look %d: changed is %v", i+1, got)
 		}
 	}
