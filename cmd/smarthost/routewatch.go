@@ -20,7 +20,7 @@ import (
 const (
 	routeFails   = 3                // failures before health says so: tries in a row at the relay; without one, destinations
 	routePatient = 5 * time.Minute  // since mail was last taken, while servers answer and put off
-	routesKept   = 100 * routeFails // destinations that are remembered as broken
+	routesKept   = 100 * routeFails // destinations that are remembered as broken, and as many that took mail
 )
 
 // watchedRoutes stands between the Forwarder and those who find and talk to hops, and remembers whether that works. It sends nothing
@@ -30,10 +30,11 @@ type watchedRoutes struct {
 	forward.Deliverer
 
 	mu     sync.Mutex
-	good   time.Time      // when a hop last took mail, or refused it for good; at first when this began
-	taken  bool           // a hop has
-	bad    int            // attempts since then that brought no mail on
-	broken map[string]int // of them, by destination, those at which no hop could be talked to: DNS, connection, greeting, TLS or login
+	took   map[string]bool // destinations that took mail; when there are too many, any of them is forgotten
+	good   time.Time       // when a hop last took mail, or refused it for good; at first when this began
+	taken  bool            // a hop has
+	bad    int             // attempts since then that brought no mail on
+	broken map[string]int  // of them, by destination, those at which no hop could be talked to: DNS, connection, greeting, TLS or login
 }
 
 func (w *watchedRoutes) Hops(ctx context.Context, destination string) ([]route.Hop, error) {
@@ -83,10 +84,39 @@ func (w *watchedRoutes) note(destination string, results []deliver.Result, err e
 	switch {
 	case works:
 		w.good, w.taken, w.bad, w.broken = time.Now(), true, 0, nil
+		w.takes(destination)
 	case len(results) > 0: // it answers, and puts off
 		w.bad++
 		delete(w.broken, destination)
 	}
+}
+
+// takes remembers a destination that took mail.
+func (w *watchedRoutes) takes(destination string) {
+	if w.took == nil {
+		w.took = map[string]bool{}
+	}
+	w.took[destination] = true
+	if len(w.took) <= routesKept {
+		return
+	}
+	for other := range w.took {
+		if other != destination {
+			delete(w.took, other)
+			return
+		}
+	}
+}
+
+// lost tells whether destinations that are broken say something of all: one of them took mail before, or nothing ever did since the start.
+// Others may be slips in a domain, of which there can be some for days.
+func (w *watchedRoutes) lost() bool {
+	for destination := range w.broken {
+		if w.took[destination] {
+			return true
+		}
+	}
+	return !w.taken
 }
 
 // breaks counts an attempt that found nobody to talk to.
@@ -114,7 +144,8 @@ func (w *watchedRoutes) use(r *route.Router) {
 }
 
 // check judges what was noted. Where no mail waits, nothing is known of today, and nothing is missing. With a relay there is one route,
-// and a few tries tell; without one a destination that is dead says nothing about the others, and a few of them have to be.
+// and a few tries tell; without one a destination that is dead says nothing about the others, and a few of them have to be,
+// of which one is known to have been alive.
 func (w *watchedRoutes) check(waits bool) (admin.State, string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -128,7 +159,7 @@ func (w *watchedRoutes) check(waits bool) (admin.State, string) {
 		return admin.OK, since
 	case relay && tries >= routeFails:
 		return admin.Failed, fmt.Sprintf("%s, and %d attempts in a row found no way to the relay (DNS, connection, greeting, TLS or login); mail is taken and waits, smarthost queue says why", since, tries)
-	case !relay && len(w.broken) >= routeFails:
+	case !relay && len(w.broken) >= routeFails && w.lost():
 		return admin.Failed, fmt.Sprintf("%s, and since then no mail server could be talked to for any of %d destinations (DNS, connection, greeting or TLS); mail is taken and waits, smarthost queue says why", since, len(w.broken))
 	case w.bad >= routeFails && time.Since(w.good) >= routePatient:
 		return admin.Degraded, fmt.Sprintf("%s, and %d attempts since then brought nothing on; smarthost queue says why", since, w.bad)

@@ -158,6 +158,30 @@ func TestDestinationsThatAreBroken(t *testing.T) {
 	}
 }
 
+// A few addresses with a slip in the domain are dead for days, and no reason to call the server ill: none of them ever took mail.
+func TestDestinationsThatNeverWorked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watchRoutes(t, nil)
+		w.try(works, "good.example")
+		for i := range 2 * routeFails {
+			w.try(silent, strings.Repeat("x", i+1)+".example")
+		}
+		w.is("at first", admin.OK)
+		time.Sleep(6 * time.Minute)
+		w.is("after a while", admin.Degraded)
+		w.try(silent, "good.example")
+		w.is("when one that took mail is dead too", admin.Failed)
+		w.try(works, "good.example")
+		w.is("when it takes mail again", admin.OK)
+		for i := range 2 * routesKept {
+			w.try(works, strings.Repeat("z", i+1)+".example")
+		}
+		if len(w.took) > routesKept {
+			t.Errorf("%d destinations are remembered", len(w.took))
+		}
+	})
+}
+
 // Servers that answer, and take nothing for a while, are for somebody to look at.
 func TestRoutesThatPutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
