@@ -68,15 +68,22 @@ func (s *Server) caller(r *http.Request, trusted bool) (Caller, *Fault) {
 	return s.guess(r, strings.TrimSpace(secret))
 }
 
-// guess is owner for a token that comes from outside. An address from which too many wrong ones came has to wait, with the right one too.
+// guess is owner for a token that comes from outside. An address from which too many wrong ones came has to wait, with a right one too if it
+// is new.
 func (s *Server) guess(r *http.Request, token string) (Caller, *Fault) {
 	l := s.guesses.limiter(r.RemoteAddr)
-	if l != nil && l.Tokens() < 1 {
+	if l != nil && l.Tokens() < 1 && !s.guesses.known(token) {
 		return Caller{}, &Fault{http.StatusTooManyRequests, "too many wrong tokens came from this address", "try again in a minute, or use the socket in the data folder"}
 	}
 	c, f := s.owner(token)
-	if l != nil && f != nil && f.Status == http.StatusUnauthorized {
-		l.Allow()
+	switch {
+	case f == nil:
+		s.guesses.know(token)
+	case f.Status == http.StatusUnauthorized:
+		s.guesses.unknow(token)
+		if l != nil {
+			l.Allow()
+		}
 	}
 	return c, f
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
 	"net/netip"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ const (
 	freeGuesses   = 20              // wrong tokens of an address, after which it has to wait
 	guessEvery    = 3 * time.Second // and may try again one more
 	maxRemembered = 1 << 12         // addresses
+	maxKnown      = 1 << 8          // tokens that were right
 )
 
 // refusedLog keeps requests that are refused, which anybody can make as many of as he likes, from filling the log. Kinds are words of this
@@ -66,10 +68,42 @@ func (l *refusedLog) run(ctx context.Context, log zerolog.Logger) {
 }
 
 // guesses slows down who tries tokens: each address by itself, so that nobody is kept out for what others do. This machine and Unix sockets
-// are not slowed down, so that the operator always has a way in; a token has 160 random bits, and what this spares is the log and the file.
+// are not slowed down, so that the operator always has a way in, nor are tokens that were right before: behind a proxy everybody has the same
+// address. A token has 160 random bits, and what this spares is the log and the file.
 type guesses struct {
-	mu sync.Mutex
-	by *lru.Cache[netip.Prefix, *rate.Limiter]
+	mu    sync.Mutex
+	by    *lru.Cache[netip.Prefix, *rate.Limiter]
+	right map[[sha256.Size]byte]bool // hashes of tokens
+}
+
+// know remembers a token that is right. When there are too many, any other is forgotten, and waits with the others.
+func (g *guesses) know(token string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.right == nil {
+		g.right = map[[sha256.Size]byte]bool{}
+	}
+	key := sha256.Sum256([]byte(token))
+	for other := range g.right {
+		if len(g.right) < maxKnown || g.right[key] {
+			break
+		}
+		delete(g.right, other)
+	}
+	g.right[key] = true
+}
+
+// known tells whether a token was right when it last came.
+func (g *guesses) known(token string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.right[sha256.Sum256([]byte(token))]
+}
+
+func (g *guesses) unknow(token string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.right, sha256.Sum256([]byte(token)))
 }
 
 // limiter is that of a caller's address; nil: it has none.
