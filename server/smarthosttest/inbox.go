@@ -48,7 +48,7 @@ func (v view) Sessions() []*Session {
 	return of
 }
 
-// Reset forgets messages, rules, and sessions that are over. What limits have counted, and what the duplicate guard knows, stays.
+// Reset forgets messages, rules, and sessions that are over. What limits have counted stays.
 func (v view) Reset() {
 	v.Delete()
 	v.ClearRules()

@@ -90,23 +90,25 @@ func (s *store) all(match func(*Message) bool) ([]*Message, <-chan struct{}) {
 	return of, s.changed
 }
 
-// remove forgets the messages that match, and returns how many there were.
+// remove forgets the messages that match, and returns how many there were. The duplicate guard forgets them too: who sends one of them
+// again has it kept again.
 func (s *store) remove(match func(*Message) bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := len(s.messages)
+	gone := map[string]bool{} // ids
 	s.messages = slices.DeleteFunc(s.messages, func(m *Message) bool {
-		gone := match(m)
-		if gone {
-			s.octets -= int64(len(m.Raw))
+		if !match(m) {
+			return false
 		}
-		return gone
+		s.octets -= int64(len(m.Raw))
+		gone[m.ID] = true
+		return true
 	})
-	gone := before - len(s.messages)
-	if gone > 0 {
+	if len(gone) > 0 {
+		maps.DeleteFunc(s.sent, func(_ string, of sent) bool { return gone[of.id] })
 		s.tell()
 	}
-	return gone
+	return len(gone)
 }
 
 // keep takes a message, for which the oldest give way if there are too many or too large ones; mu is held.

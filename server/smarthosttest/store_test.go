@@ -30,3 +30,24 @@ func TestBounds(t *testing.T) {
 		t.Errorf("a message that does not fit: %v", err)
 	}
 }
+
+// The duplicate guard remembers no message that was deleted, so that who sends it again does not wait for it in vain.
+func TestDeletedMailIsKeptWhenItIsSentAgain(t *testing.T) {
+	t.Parallel()
+	s := NewServer(t, InMemory())
+	again := func(want int) {
+		t.Helper()
+		if err := send(t, s, "app", "app@example.com", []string{"bob@example.net"}, "Message-ID: <1@example.com>\r\n"+letter); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(s.Messages()); n != want {
+			t.Errorf("%d messages are kept and not %d", n, want)
+		}
+	}
+	again(1)
+	again(1)
+	s.Delete(To("bob@example.net"))
+	again(1)
+	s.Reset()
+	again(1)
+}
