@@ -135,7 +135,7 @@ func (c *Conn) readLine(deadline time.Time, interruptible bool) ([]byte, lineFau
 	}
 }
 
-// frame judges octets that end with LF. It returns false if they are not the end of a line that deserves an answer.
+// frame judges octets that end with LF. A line with a fault is for an Interceptor's eyes alone. It returns false if they are not the end of a line that deserves an answer.
 func (c *Conn) frame(line []byte) ([]byte, lineFault, bool) {
 	crlf := len(line) > 1 && line[len(line)-2] == '\r'
 	switch {
@@ -147,7 +147,7 @@ func (c *Conn) frame(line []byte) ([]byte, lineFault, bool) {
 		return nil, tooLong(c.longAuth), true
 	case !crlf:
 		c.tainted = true
-		return nil, lineLF, true
+		return line[:len(line)-1], lineLF, true
 	case c.tainted:
 		c.tainted = false
 		return nil, lineOK, false
@@ -161,7 +161,7 @@ func (c *Conn) frame(line []byte) ([]byte, lineFault, bool) {
 	}
 	for _, b := range line {
 		if isControl(b) {
-			return nil, lineControl, true
+			return line, lineControl, true
 		}
 	}
 	return line, lineOK, true
