@@ -66,14 +66,18 @@ func (s *Server) CAFile() (string, error) {
 	return ca, err
 }
 
-// Env is the environment of a child process that sends mail as user: SMTP_HOST, SMTP_PORT, SMTP_USERNAME, SMTP_PASSWORD, and what makes
-// programs in Go, Python, Ruby, PHP, Node and curl trust the certificate. It has no other variables: append it to those that the child needs.
-// The test fails if there is no such user, or the files cannot be written.
+// Env is the environment of a child process that sends mail as user: SMTP_HOST, SMTP_PORT, SMTP_TLS_PORT, SMTP_USER and the same as SMTP_USERNAME,
+// SMTP_PASSWORD, and what makes programs in Go, Python, Ruby, PHP, Node and curl trust the certificate, in files that Close removes. It has no other
+// variables: append it to those that the child needs. The test fails if there is no such user, if the server is in memory, or if the files cannot be written.
 func (s *Server) Env(user string) []string {
 	s.tb.Helper()
 	u, ok := s.User(user)
 	if !ok {
 		s.tb.Fatalf("smarthosttest: there is no user %q", user)
+		return nil
+	}
+	if s.config.InMemory {
+		s.tb.Fatalf("smarthosttest: a child process cannot reach a server in memory; leave InMemory out")
 		return nil
 	}
 	ca, bundle, err := s.trust.files(s.CAPEM())
@@ -82,7 +86,11 @@ func (s *Server) Env(user string) []string {
 		return nil
 	}
 	host, port, _ := net.SplitHostPort(s.Addr)
-	env := []string{"SMTP_HOST=" + host, "SMTP_PORT=" + port, "SMTP_USERNAME=" + u.Name, "SMTP_PASSWORD=" + u.Password, "NODE_EXTRA_CA_CERTS=" + ca}
+	_, tlsPort, _ := net.SplitHostPort(s.TLSAddr)
+	env := []string{
+		"SMTP_HOST=" + host, "SMTP_PORT=" + port, "SMTP_TLS_PORT=" + tlsPort, "SMTP_USER=" + u.Name, "SMTP_USERNAME=" + u.Name, "SMTP_PASSWORD=" + u.Password,
+		"NODE_EXTRA_CA_CERTS=" + ca,
+	}
 	for _, name := range []string{"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} {
 		env = append(env, name+"="+bundle)
 	}
