@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -131,7 +132,7 @@ func number(q url.Values, name string, least, most, standard int) (int, error) {
 func answerFile(w http.ResponseWriter, kind, name string, octets []byte) {
 	disposition := "attachment"
 	if name != "" {
-		disposition = mime.FormatMediaType(disposition, map[string]string{"filename": name})
+		disposition = cmp.Or(mime.FormatMediaType(disposition, map[string]string{"filename": name}), disposition)
 	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(octets)))
