@@ -30,6 +30,7 @@ func (s *service) status(ctx context.Context) (admin.Status, error) {
 		Connections: admin.ConnectionsInUse{Now: s.Server.Connections(), Most: s.Server.MaxConnections},
 		Queue:       admin.QueueSize{Messages: queue.Messages, Bytes: queue.Bytes, ByState: map[string]int{}},
 		Limits:      limitsInUse(c, s.Limits),
+		Webhooks:    webhookStates(s.Notifier.Hooks.Names(), s.Notifier.Troubles(), s.Spool.Backlogs()),
 	}
 	for state, n := range queue.ByState {
 		status.Queue.ByState[string(state)] = n

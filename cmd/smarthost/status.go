@@ -86,8 +86,25 @@ func printStatus(w io.Writer, s admin.Status, now time.Time) error {
 		}
 		line("limits", "%s (%s): %s, %s, %s", printable(l.Account), l.Class, useText("messages", l.Messages), useText("recipients", l.Recipients), useText("octets", l.Bytes))
 	}
+	for _, h := range s.Webhooks {
+		line("webhook", "%s", webhookText(h))
+	}
 	_, err := io.WriteString(w, text.String())
 	return err
+}
+
+func webhookText(h admin.WebhookState) string {
+	text := fmt.Sprintf("%s: %d events wait", h.Name, h.Waiting)
+	if h.Dropped > 0 {
+		text += fmt.Sprintf("; %d were dropped", h.Dropped)
+	}
+	if h.Failing != nil {
+		text += "; it has taken nothing since " + h.Failing.UTC().Format("2006-01-02 15:04 UTC")
+	}
+	if h.GivenUp != nil {
+		text += "; an event was last given up at " + h.GivenUp.UTC().Format("2006-01-02 15:04 UTC")
+	}
+	return text
 }
 
 func queueText(q admin.QueueSize, now time.Time) string {

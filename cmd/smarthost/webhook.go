@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-1397b510/smarthost/forward/notify"
 	"github.com/seed-1397b510/smarthost/forward/spool"
+	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
@@ -162,14 +163,14 @@ func newHooks(c *Config) (notify.Hooks, error) {
 // How long a webhook is in trouble before and after somebody should look.
 const (
 	webhookPatience = time.Hour      // that it may take nothing
-	webhookMemory   = 24 * time.Hour // since an event was given up
+	webhookMemory   = 24 * time.Hour // since an event was given up or dropped
 )
 
 func (s *service) checkWebhooks(context.Context) (admin.State, string) {
-	return judgeWebhooks(s.Notifier.Troubles(), time.Now())
+	return judgeWebhooks(s.Notifier.Troubles(), s.Spool.Backlogs(), time.Now())
 }
 
-func judgeWebhooks(all []notify.Trouble, now time.Time) (admin.State, string) {
+func judgeWebhooks(all []notify.Trouble, backlogs map[string]sqlitespool.Backlog, now time.Time) (admin.State, string) {
 	var said []string
 	for _, t := range all {
 		if !t.Since.IsZero() && now.Sub(t.Since) >= webhookPatience {
@@ -179,10 +180,37 @@ func judgeWebhooks(all []notify.Trouble, now time.Time) (admin.State, string) {
 			said = append(said, fmt.Sprintf("%s was not told of events, the last of them at %s", t.Name, t.GivenUp.UTC().Format("2006-01-02 15:04 UTC")))
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(backlogs)) {
+		if of := backlogs[name]; !of.LastDropped.IsZero() && now.Sub(of.LastDropped) < webhookMemory {
+			said = append(said, fmt.Sprintf("too many events waited, and %d for %s were dropped, the last of them at %s", of.Dropped, name, of.LastDropped.UTC().Format("2006-01-02 15:04 UTC")))
+		}
+	}
 	if len(said) > 0 {
 		return admin.Degraded, strings.Join(said, "; ") + "; the log says why"
 	}
 	return admin.OK, "none has been in trouble for an hour"
+}
+
+// webhookStates are what the status tells of webhooks, in the order of the config.
+func webhookStates(names []string, all []notify.Trouble, backlogs map[string]sqlitespool.Backlog) []admin.WebhookState {
+	at := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		t = t.UTC()
+		return &t
+	}
+	states := []admin.WebhookState{}
+	for _, name := range names {
+		state := admin.WebhookState{Name: name, Waiting: backlogs[name].Waiting, Dropped: backlogs[name].Dropped}
+		for _, t := range all {
+			if t.Name == name {
+				state.Failing, state.GivenUp = at(t.Since), at(t.GivenUp)
+			}
+		}
+		states = append(states, state)
+	}
+	return states
 }
 
 // printWebhooks is the part of the config that has no default.

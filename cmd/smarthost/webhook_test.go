@@ -14,10 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"github.com/seed-1397b510/smarthost/forward/notify"
 	"github.com/seed-1397b510/smarthost/forward/spool"
+	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
@@ -149,15 +151,18 @@ func TestWebhooksInHealth(t *testing.T) {
 	before := func(d time.Duration) time.Time { return now.Add(-d) }
 	for _, c := range []struct {
 		trouble notify.Trouble
+		backlog sqlitespool.Backlog
 		state   admin.State
 		want    string
 	}{
-		{notify.Trouble{Name: "crm", Since: before(59 * time.Minute)}, admin.OK, "none"},
-		{notify.Trouble{Name: "crm", Since: before(61 * time.Minute)}, admin.Degraded, "crm has taken nothing for 1h1m0s; the log says why"},
-		{notify.Trouble{Name: "crm", GivenUp: before(23 * time.Hour)}, admin.Degraded, "crm was not told of events, the last of them at 2030-01-01 04:04 UTC"},
-		{notify.Trouble{Name: "crm", GivenUp: before(24 * time.Hour)}, admin.OK, "none"},
+		{notify.Trouble{Name: "crm", Since: before(59 * time.Minute)}, sqlitespool.Backlog{Waiting: 1}, admin.OK, "none"},
+		{notify.Trouble{Name: "crm", Since: before(61 * time.Minute)}, sqlitespool.Backlog{Waiting: 1}, admin.Degraded, "crm has taken nothing for 1h1m0s; the log says why"},
+		{notify.Trouble{Name: "crm", GivenUp: before(23 * time.Hour)}, sqlitespool.Backlog{Waiting: 1}, admin.Degraded, "crm was not told of events, the last of them at 2030-01-01 04:04 UTC"},
+		{notify.Trouble{Name: "crm", GivenUp: before(24 * time.Hour)}, sqlitespool.Backlog{Waiting: 1}, admin.OK, "none"},
+		{notify.Trouble{Name: "crm"}, sqlitespool.Backlog{Dropped: 3, LastDropped: before(23 * time.Hour)}, admin.Degraded, "too many events waited, and 3 for crm were dropped, the last of them at 2030-01-01 04:04 UTC; the log"},
+		{notify.Trouble{Name: "crm"}, sqlitespool.Backlog{Dropped: 3, LastDropped: before(24 * time.Hour)}, admin.OK, "none"},
 	} {
-		if state, why := judgeWebhooks([]notify.Trouble{c.trouble}, now); state != c.state || !strings.HasPrefix(why, c.want) {
+		if state, why := judgeWebhooks([]notify.Trouble{c.trouble}, map[string]sqlitespool.Backlog{"crm": c.backlog}, now); state != c.state || !strings.HasPrefix(why, c.want) {
 			t.Errorf("%+v: %s, %s", c.trouble, state, why)
 		}
 	}
@@ -180,5 +185,20 @@ func TestWebhooksInHealth(t *testing.T) {
 		if n != want {
 			t.Errorf("%q: %d checks of webhooks, want %d", text, n, want)
 		}
+	}
+}
+
+// The status tells of each webhook, of those that are well too.
+func TestWebhooksInStatus(t *testing.T) {
+	since := time.Date(2030, 1, 2, 3, 4, 0, 0, time.UTC)
+	got := webhookStates([]string{"crm", "erp"}, []notify.Trouble{{Name: "erp", Since: since}}, map[string]sqlitespool.Backlog{"crm": {Waiting: 1}, "erp": {Waiting: 5, Dropped: 2, LastDropped: since}})
+	want := []admin.WebhookState{{Name: "crm", Waiting: 1}, {Name: "erp", Waiting: 5, Dropped: 2, Failing: &since}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var text strings.Builder
+	if err := printStatus(&text, admin.Status{Webhooks: got}, since.Add(time.Hour)); err != nil || !strings.Contains(text.String(), "webhook      crm: 1 events wait\n"+
+		"webhook      erp: 5 events wait; 2 were dropped; it has taken nothing since 2030-01-02 03:04 UTC\n") {
+		t.Errorf("%v, %s", err, &text)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // described are the types of requests and answers; the document has a schema for each.
 var described = []any{
-	Fault{}, Report{}, Result{}, Status{}, ConfigSummary{}, ConnectionsInUse{}, QueueSize{}, CertificateInForce{}, LimitInUse{}, Use{},
+	Fault{}, Report{}, Result{}, Status{}, ConfigSummary{}, ConnectionsInUse{}, QueueSize{}, CertificateInForce{}, LimitInUse{}, WebhookState{}, Use{},
 	QueuePage{}, Entry{}, Recipient{}, Order{}, Filter{}, Outcome{}, Stories{}, Story{}, Attempt{}, Try{}, Ordered{}, Rule{}, RuleList{}, Removed{},
 	UserList{}, User{}, Device{}, Sighting{}, NewDevice{}, MadeDevice{}, Revoked{}, RefusalPage{}, Refusal{}, Reloaded{}, ConfigInForce{}, Setting{},
 	Examination{}, Finding{},

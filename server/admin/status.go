@@ -17,6 +17,7 @@ type Status struct {
 	Queue       QueueSize          `json:"queue"`
 	Certificate CertificateInForce `json:"certificate"`
 	Limits      []LimitInUse       `json:"limits"`
+	Webhooks    []WebhookState     `json:"webhooks"`
 }
 
 // ConfigSummary is what of the config says how this server works. It holds no secret.
@@ -62,6 +63,15 @@ type LimitInUse struct {
 	Messages   Use    `json:"messages"`
 	Recipients Use    `json:"recipients"`
 	Bytes      Use    `json:"bytes"`
+}
+
+// WebhookState is how a webhook fares.
+type WebhookState struct {
+	Name    string     `json:"name"`
+	Waiting int64      `json:"waiting"`  // events that it is still to be told
+	Dropped int64      `json:"dropped"`  // events since the start that it never hears of, because too many waited
+	Failing *time.Time `json:"failing"`  // it has taken nothing since then; null: it takes events
+	GivenUp *time.Time `json:"given_up"` // when it was last decided that it never hears of an event that it did not take; null: not since the start
 }
 
 // Use is a part of a limit.

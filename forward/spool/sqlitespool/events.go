@@ -77,6 +77,7 @@ func (b *batch) note(s *Spool, all []spool.Event) error {
 				return err
 			}
 			b.totals.events++
+			b.waits(listener, 1)
 		}
 	}
 	return nil
@@ -126,7 +127,11 @@ func (b *batch) bound(most int64) (dropped int64, err error) {
 	if b.totals.events <= most {
 		return 0, nil
 	}
-	dropped, err = b.exec("DELETE FROM event WHERE n IN (SELECT n FROM event ORDER BY n LIMIT ?)", b.totals.events-most)
+	err = b.query("DELETE FROM event WHERE n IN (SELECT n FROM event ORDER BY n LIMIT ?) RETURNING listener", func(v []driver.Value) error {
+		dropped++
+		b.drops(str(v[0]))
+		return nil
+	}, b.totals.events-most)
 	b.totals.events -= dropped
 	return dropped, err
 }
@@ -203,11 +208,13 @@ func (c *told) applied()      {}
 
 func (c *told) apply(b *batch) (refused, fault error) {
 	for _, n := range c.done {
-		gone, err := b.exec("DELETE FROM event WHERE n = ?", n)
-		if err != nil {
+		if err := b.query("DELETE FROM event WHERE n = ? RETURNING listener", func(v []driver.Value) error {
+			b.totals.events--
+			b.waits(str(v[0]), -1)
+			return nil
+		}, n); err != nil {
 			return nil, err
 		}
-		b.totals.events -= gone
 	}
 	for _, p := range c.later {
 		if _, err := b.exec("UPDATE event SET due = ?, attempts = attempts + 1 WHERE n = ?", p.Until.UnixMilli(), p.Number); err != nil {
@@ -219,16 +226,21 @@ func (c *told) apply(b *batch) (refused, fault error) {
 
 // restoreEvents removes what waits for listeners that there are no more.
 func (s *Spool) restoreEvents(c *conn) error {
+	s.backlogs = map[string]Backlog{}
+	if s.config.Listeners != nil {
+		for _, name := range s.config.Listeners.Names() {
+			s.backlogs[name] = Backlog{}
+		}
+	}
 	if s.counts.events == 0 {
 		return nil
 	}
-	var names []string
-	if s.config.Listeners != nil {
-		names = s.config.Listeners.Names()
-	}
 	var gone []string
-	if err := c.query("SELECT DISTINCT listener FROM event", func(v []driver.Value) error {
-		if name := str(v[0]); !slices.Contains(names, name) {
+	if err := c.query("SELECT listener, count(*) FROM event GROUP BY listener", func(v []driver.Value) error {
+		name := str(v[0])
+		if _, known := s.backlogs[name]; known {
+			s.backlogs[name] = Backlog{Waiting: integer(v[1])}
+		} else {
 			gone = append(gone, name)
 		}
 		return nil

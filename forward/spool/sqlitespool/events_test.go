@@ -185,6 +185,48 @@ func TestEventsAreBounded(t *testing.T) {
 	}
 }
 
+// What waits for each listener, and what it never hears of, is counted: while mail comes and goes, over a failed transaction and a restart.
+func TestBacklogs(t *testing.T) {
+	var log bytes.Buffer
+	dir := t.TempDir()
+	s := openEars(t, dir, &log, 6, "a", "b")
+	has := func(when string, a, b Backlog) {
+		t.Helper()
+		got := s.Backlogs()
+		for name, of := range got {
+			if (of.Dropped > 0) == of.LastDropped.IsZero() {
+				t.Errorf("%s: %s: %+v", when, name, of)
+			}
+			of.LastDropped = time.Time{}
+			got[name] = of
+		}
+		if diff := cmp.Diff(map[string]Backlog{"a": a, "b": b}, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	has("at first", Backlog{}, Backlog{})
+	if err := errors.Join(commitTo(t, s, "1", "x@a.example"), commitTo(t, s, "2", "y@a.example", "z@quiet.example")); err != nil {
+		t.Fatal(err)
+	}
+	has("with two mails", Backlog{Waiting: 2}, Backlog{Waiting: 2})
+	spoil(t, s, "ALTER TABLE total RENAME TO away")
+	if err := commitTo(t, s, "3", "x@a.example"); err == nil {
+		t.Fatal("taken without the table of totals")
+	}
+	has("after a failed transaction", Backlog{Waiting: 2}, Backlog{Waiting: 2})
+	spoil(t, s, "ALTER TABLE away RENAME TO total")
+	s.Close()
+	s = openEars(t, dir, &log, 6, "a", "b")
+	defer func() { s.Close() }()
+	has("after a restart", Backlog{Waiting: 2}, Backlog{Waiting: 2})
+	heard(t, s, "a")
+	has("when one was told", Backlog{}, Backlog{Waiting: 2})
+	if err := commitTo(t, s, "4", "x@a.example", "y@a.example", "z@a.example"); err != nil {
+		t.Fatal(err)
+	}
+	has("when there are too many", Backlog{Waiting: 3}, Backlog{Waiting: 3, Dropped: 2})
+}
+
 // A queue of format 2 becomes one of format 3 with all that is in it.
 func TestUpgradeFromFormat2(t *testing.T) {
 	var log bytes.Buffer

@@ -57,6 +57,8 @@ var (
 		"Deliveries (a message for one destination) in the queue: queued (never tried), leased (being tried), waiting (for the next try), held, or damaged.", []string{"state"}, nil)
 	descOldest = prometheus.NewDesc("smarthost_queue_oldest_seconds", "Age of the oldest message in the queue, held and damaged ones included; 0 if there is none.", nil, nil)
 	descFree   = prometheus.NewDesc("smarthost_disk_free_bytes", "Space that is free for the queue on its disk.", nil, nil)
+	descEvents = prometheus.NewDesc("smarthost_webhook_events", "Events that wait to be told, by webhook.", []string{"webhook"}, nil)
+	descDrops  = prometheus.NewDesc("smarthost_webhook_dropped_total", "Events that were dropped because too many waited, by webhook; it never hears of them.", []string{"webhook"}, nil)
 	descFloor  = prometheus.NewDesc("smarthost_disk_floor_bytes", "Free space below which no mail is taken.", nil, nil)
 )
 
@@ -64,7 +66,7 @@ var (
 type contents struct{ s *Spool }
 
 func (c contents) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descMessages, descBytes, descDeliveries, descOldest, descFree, descFloor} {
+	for _, d := range []*prometheus.Desc{descMessages, descBytes, descDeliveries, descOldest, descFree, descFloor, descEvents, descDrops} {
 		to <- d
 	}
 }
@@ -72,6 +74,10 @@ func (c contents) Describe(to chan<- *prometheus.Desc) {
 func (c contents) Collect(to chan<- prometheus.Metric) {
 	tell := func(d *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	for listener, of := range c.s.Backlogs() {
+		tell(descEvents, float64(of.Waiting), listener)
+		to <- prometheus.MustNewConstMetric(descDrops, prometheus.CounterValue, float64(of.Dropped), listener)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeLimit)
 	defer cancel()

@@ -98,8 +98,9 @@ type Spool struct {
 	closing sync.Once
 	wg      sync.WaitGroup
 
-	countMu sync.Mutex
-	counts  totals
+	countMu  sync.Mutex
+	counts   totals
+	backlogs map[string]Backlog // by listener; each of them has one
 }
 
 // Open opens the queue, makes it if there is none, and recovers what a crash left: nothing is leased any more, body files without a message are removed.

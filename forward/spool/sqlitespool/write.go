@@ -64,6 +64,7 @@ type batch struct {
 	now        int64 // milliseconds
 	totals     totals
 	duplicates duplicates
+	backlogs   map[string]Backlog // what it changes in them
 }
 
 // A writer owns the connection that writes. Its loop is the only goroutine that touches it.
@@ -214,6 +215,7 @@ func (w *writer) transact(all []*ticket) error {
 	err := w.run(b, all, durable)
 	if err == nil {
 		w.s.count(b.totals)
+		w.s.countBacklogs(b.backlogs, b.now)
 		w.s.metrics.changes.Observe(float64(len(all)))
 		if durable {
 			w.s.metrics.transaction.Observe(time.Since(begin).Seconds())
