@@ -1,5 +1,5 @@
-// Package capture serves over HTTP what a test double of package smarthosttest has been sent: an API for tests in any language, and the part of
-// Mailpit's API that its client libraries use.
+// Package capture serves over HTTP what a test double of package smarthosttest has been sent: an API for tests in any language, the part of
+// Mailpit's API that its client libraries use, and pages for people.
 //
 // It promises:
 //   - What one user has sent, its sessions, rules and limits can be asked for alone: each route that is about mail is there a second time below
@@ -8,6 +8,7 @@
 //   - The native routes only tell. Those of Mailpit mark a message as read, as Mailpit does.
 //   - Parameters and fields that are not known are faults, and so is what is larger than a limit. Every fault of the native routes is
 //     {"error": what happened, "do": what to do next}.
+//   - HTML of mail is shown in a frame of an origin of its own, where no script runs and from where nothing is asked of others, see pagehtml.go.
 //   - A page of a foreign site reaches nothing: see gate.go. Whoever else reaches the listener may do everything, for there is nothing here but
 //     the mail of tests; it belongs on loopback, or in a network of containers.
 //

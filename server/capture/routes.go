@@ -88,6 +88,7 @@ func (s *Server) Handler() http.Handler {
 			mux.Handle(rt.method+" /inbox/{user}"+rt.path, s.serve(rt))
 		}
 	}
+	s.addPages(mux)
 	return s.gate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, pattern := mux.Handler(r)
 		if pattern == "" {
