@@ -11,7 +11,7 @@ import (
 // go test -tags e2e -run TestMatrix -update.
 const golden = "testdata/matrix.golden"
 
-var update = flag.Bool("update", false, "write what is seen to "+golden+", and its table to README.md")
+var update = flag.Bool("update", false, "write what is seen to "+golden+", and its tables to README.md and deploy/CLIENTS.md")
 
 // What became of a mail. All else is what the caller of a client without a queue is told: "exit code N: text".
 const (

@@ -8,32 +8,11 @@ import (
 	"testing"
 )
 
-const readme, marker = "../../README.md", "<!-- matrix -->\n"
+const marker = "<!-- matrix -->\n"
 
-// TestReadme holds the table of README.md against the golden file. With -update it writes the table.
+// TestReadme holds the tables that people read against the golden file. With -update it writes the tables.
 func TestReadme(t *testing.T) {
-	text, err := os.ReadFile(readme)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := strings.Split(string(text), marker)
-	if len(parts) != 3 {
-		t.Fatalf("%s has %d lines %q, want 2", readme, len(parts)-1, strings.TrimSpace(marker))
-	}
-	want := tables(readGolden(t))
-	switch {
-	case parts[1] == want:
-	case *update:
-		if err := os.WriteFile(readme, []byte(parts[0]+marker+want+marker+parts[2]), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		t.Errorf("%s does not show what %s says; go test ./e2e/fleet -run TestReadme -update writes it:\n%s", readme, golden, want)
-	}
-}
-
-// tables are the matrix in signs, and what callers are told.
-func tables(cells []cell, outcomes map[cell]string) string {
+	cells, outcomes := readGolden(t)
 	var clients, troubles []string
 	for _, c := range cells {
 		if !slices.Contains(clients, c.client) {
@@ -43,6 +22,34 @@ func tables(cells []cell, outcomes map[cell]string) string {
 			troubles = append(troubles, c.trouble)
 		}
 	}
+	holds(t, "../../README.md", matrix(clients, troubles, outcomes))
+	holds(t, "../../deploy/CLIENTS.md", words(clients, troubles, outcomes))
+}
+
+// holds looks for a table between the marks of a file.
+func holds(t *testing.T, file, want string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(string(text), marker)
+	if len(parts) != 3 {
+		t.Fatalf("%s has %d lines %q, want 2", file, len(parts)-1, strings.TrimSpace(marker))
+	}
+	switch {
+	case parts[1] == want:
+	case *update:
+		if err := os.WriteFile(file, []byte(parts[0]+marker+want+marker+parts[2]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("%s does not show what %s says; go test ./e2e/fleet -run TestReadme -update writes it:\n%s", file, golden, want)
+	}
+}
+
+// matrix is what becomes of the mail, in signs.
+func matrix(clients, troubles []string, outcomes map[cell]string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| | %s |\n|---%s|\n", strings.Join(troubles, " | "), strings.Repeat("|:-:", len(troubles)))
 	for _, client := range clients {
@@ -52,13 +59,18 @@ func tables(cells []cell, outcomes map[cell]string) string {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\n<details><summary>What each program tells whoever called it</summary>\n\n| | trouble | words |\n|---|---|---|\n")
+	return b.String()
+}
+
+// words are what programs tell whoever called them.
+func words(clients, troubles []string, outcomes map[cell]string) string {
+	var b strings.Builder
+	b.WriteString("| | trouble | words |\n|---|---|---|\n")
 	for _, client := range clients {
 		for _, row := range told(client, troubles, outcomes) {
 			fmt.Fprintf(&b, "| %s | %s | `%s` |\n", client, strings.Join(row.troubles, ", "), strings.ReplaceAll(row.words, "|", "\\|"))
 		}
 	}
-	b.WriteString("\n</details>\n")
 	return b.String()
 }
 
