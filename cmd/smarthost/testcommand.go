@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -190,7 +191,10 @@ func (f *testFlags) settings(env *environment) (smarthosttest.Config, error) {
 		}
 	}
 	for _, name := range f.hosts {
-		if err := checkHostname(name); err != nil { // an address of IPv6 is none either, and has to be in no certificate
+		if _, err := netip.ParseAddr(name); err == nil {
+			continue
+		}
+		if err := checkHostname(name); err != nil {
 			return c, usageError("test: --host: " + err.Error())
 		}
 	}

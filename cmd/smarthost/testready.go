@@ -50,7 +50,8 @@ func askReady(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(r)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and no proxy
+	response, err := client.Do(r)
 	if err != nil {
 		return fmt.Errorf("the test server is not ready: %w", err)
 	}
