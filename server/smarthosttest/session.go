@@ -58,6 +58,7 @@ const (
 	KindLogin     Kind = "login"     // somebody has logged in
 	KindFault     Kind = "fault"     // a rule did something that is no reply
 	KindEnd       Kind = "end"       // the connection is over
+	KindFull      Kind = "full"      // the transcript is longer than is kept
 )
 
 // Transcript is the session as text, a line for each event: C: for what the client said, S: for what it heard, * for what happened besides.
@@ -140,12 +141,20 @@ func (l *sessions) remove(match func(*Session) bool) {
 	l.tell()
 }
 
+// maxEvents are kept of one session, so that one that never ends does not fill the memory.
+const maxEvents = 10_000
+
 // note writes an event, and changes the session with it.
 func (r *record) note(e Event, change func(*Session)) {
 	r.of.mu.Lock()
 	defer r.of.mu.Unlock()
 	e.At = time.Since(r.Began)
-	r.Events = append(r.Events, e)
+	switch room := maxEvents - len(r.Events); {
+	case room > 0 || e.Kind == KindEnd:
+		r.Events = append(r.Events, e)
+	case room == 0:
+		r.Events = append(r.Events, Event{At: e.At, Dir: Noted, Kind: KindFull, Line: "what follows is left out, up to the end"})
+	}
 	if change != nil {
 		change(&r.Session)
 	}
