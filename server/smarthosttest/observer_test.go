@@ -27,8 +27,11 @@ func TestSecretsAreVeiled(t *testing.T) {
 					t.Errorf("%q is in the transcripts: %t", secret, !shown)
 				}
 			}
-			if !shown && strings.Count(all, "*** (alice)") != 3 {
-				t.Error("the user's name is not there")
+			if !shown && (strings.Count(all, "*** (alice)") != 3 || strings.Contains(all, "()")) {
+				t.Error("the user's name is not there, or nobody's is")
+			}
+			if n := len(s.Inbox("bob").Sessions()); n != 0 {
+				t.Errorf("%d sessions are bob's", n)
 			}
 			if n := len(s.Inbox("alice").Sessions()); n != 3 {
 				t.Errorf("%d sessions are alice's", n)

@@ -31,14 +31,13 @@ func TestEndsOnLoopback(t *testing.T) {
 	} {
 		s.Script(c.rule)
 		conn, err := s.DialContext(t.Context(), "tcp", s.Addr)
-		if err != nil {
-			t.Fatal(err)
+		if err == nil { // a reset may come so soon that the dial hears of it
+			defer conn.Close()
+			_, err = conn.Read(make([]byte, 1))
 		}
-		_, err = conn.Read(make([]byte, 1))
 		if !c.want(conn, err) {
 			t.Errorf("%s: %v", c.rule, err)
 		}
-		conn.Close()
 	}
 	if _, err := s.DialContext(t.Context(), "tcp", "127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), s.Addr) {
 		t.Errorf("another address: %v", err)
@@ -63,7 +62,7 @@ func TestCloseEndsWhatHangs(t *testing.T) {
 			}
 			synctest.Wait()
 			begin := time.Now()
-			if err := s.Close(); err != nil || time.Since(begin) > closeTimeout+time.Second {
+			if err := s.Close(); err != nil || time.Since(begin) > closeTimeout/2 {
 				t.Errorf("%s: Close took %s, %v", rule, time.Since(begin), err)
 			}
 			if end := s.Sessions()[0].Ended; end.IsZero() {
