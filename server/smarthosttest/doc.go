@@ -24,6 +24,17 @@
 //   - With [InMemory] there is no socket and no wait but for the clock, so that all of it works inside a testing/synctest bubble, where an hour of a
 //     rate limit passes at once.
 //
+// # Faults
+//
+// A [Rule] says where in a session something goes wrong, for whom, how often, and how: a reply, a delay, a lost connection, a slow one, garbage,
+// keywords left out, a certificate that a client must not take, a message that is stored and denied. [Server.Script] puts rules in force and fails the
+// test if they are not met; [Greylisting], [Outage], [DiesAfterDATA] and others are made already. A rule acts where the engine would have gone on,
+// and whatever it refuses by itself it refuses with a rule too. [Server.Break] breaks what the engine stands on, and the words are the engine's.
+//
+// [Server.Lint] tells what a provider would hold against the client, with the RFC's section.
+//
+// # What it leaves out
+//
 // Nothing is relayed. There is no POP3, IMAP or DNS, and no DKIM is checked.
 //
 // It builds with the engine alone: no database, no pages, and not package testing either, because the command "smarthost test" serves what is here to programs in

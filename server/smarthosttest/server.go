@@ -83,7 +83,11 @@ func start(c Config, tb TB) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.open()
+	if err := s.open(); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
 }
 
 // build makes all of a server but its doors.
