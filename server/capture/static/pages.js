@@ -2,6 +2,7 @@
 "use strict";
 (() => {
 	const status = document.getElementById("live");
+	const search = document.getElementById("search");
 
 	// The parts of the page that change by themselves, and never the message that is being read.
 	const parts = ["pages", "list", "transcript"];
@@ -12,7 +13,8 @@
 		if (asked) { again = true; return; }
 		asked = true;
 		try {
-			const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+			let answer = await fetch(location.href);
+			if (answer.status === 404 && search) answer = await fetch(search.form.action); // what is open has been deleted; the list has not
 			if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
 		} catch {
 			// The stream says that the server has gone.
@@ -77,7 +79,7 @@
 	const keys = {
 		j: () => move(1),
 		k: () => move(-1),
-		"/": () => document.getElementById("search")?.focus(),
+		"/": () => search?.focus(),
 		"?": () => {
 			const help = document.getElementById("keys");
 			help.open = !help.open;
