@@ -3,12 +3,40 @@
 package deploy
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/seed-1397b510/smarthost/e2e/lab"
 )
+
+// What smarthost test prints can be pasted into a shell as it is.
+func TestTestPrints(t *testing.T) {
+	root := lab.Mount(t, layers(t, "commands", "base")...)
+	lab.Bind(t, lab.Folder(), filepath.Join(root, lab.Folder()))
+	h := lab.NewHost(t, root)
+	for name, flags := range map[string][]string{"bare": nil, "files": {"--export", "/the files", "--user", "anna@example.org:it's$5"}} {
+		screen, err := os.Create(filepath.Join(t.TempDir(), name))
+		lab.Check(t, err)
+		server := h.Command(append([]string{filepath.Join(lab.Folder(), "smarthost"), "test"}, flags...)...)
+		server.Stdout = screen
+		lab.Check(t, server.Start())
+		var paste string
+		lab.Await(t, "a screen", patience, func() bool {
+			_, after, _ := strings.Cut(read(t, screen.Name()), "Send a mail:\n")
+			paste, _, _ = strings.Cut(after, "\n\n")
+			return paste != ""
+		})
+		said := h.Do(t, "sh", "-c", "cd /tmp && "+strings.TrimSpace(paste))
+		if !strings.Contains(said, "250 2.0.0 queued as ") {
+			t.Errorf("%s says\n%s", paste, said)
+		}
+		server.Process.Kill()
+		server.Wait()
+		screen.Close()
+	}
+}
 
 // Programs that know nothing of the test server find it and trust it, by what smarthost test exec puts into their environment alone.
 func TestTestExec(t *testing.T) {
