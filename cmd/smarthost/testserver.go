@@ -23,6 +23,7 @@ type testServer struct {
 	url    string             // of pages and API
 	files  testFiles
 	export string // folder of the files; "" is none
+	log    zerolog.Logger
 
 	stopPages context.CancelFunc
 	pages     sync.WaitGroup
@@ -31,7 +32,7 @@ type testServer struct {
 }
 
 // startTest starts the server and writes its files to export, if that is not "".
-func startTest(env *environment, f testFlags, export string, log zerolog.Logger) (s *testServer, err error) {
+func startTest(env *environment, f testFlags, export string, log zerolog.Logger) (*testServer, error) {
 	c, err := f.settings(env)
 	if err != nil {
 		return nil, err
@@ -46,41 +47,44 @@ func startTest(env *environment, f testFlags, export string, log zerolog.Logger)
 		}
 	}
 	c.Log = log
-	s = &testServer{user: smarthosttest.DefaultUser, export: export, stopPages: func() {}, pagesEnd: make(chan struct{})}
+	s := &testServer{user: smarthosttest.DefaultUser, export: export, log: log, stopPages: func() {}, pagesEnd: make(chan struct{})}
 	if len(c.Users) > 0 {
 		s.user = c.Users[0]
 	}
 	if s.Server, err = smarthosttest.Start(c); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.close())
-		}
-	}()
-	if err := s.SetRules(rules...); err != nil {
-		return nil, usageError("test: --script: " + err.Error())
+	if err := s.complete(env, f, rules); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
-	l, err := net.Listen("tcp", f.http)
-	if err != nil {
-		return nil, err
-	}
-	s.host = testHost(s.Addr, f.hosts)
-	s.url = "http://" + net.JoinHostPort(testHost(l.Addr().String(), f.hosts), portOf(l.Addr().String()))
-	if export != "" { // before /readyz says yes; who comes earlier waits at the listener
-		if err := s.writeFiles(env); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
-	}
-	s.servePages(l, f.hosts, log)
 	return s, nil
 }
 
+// complete gives the server its rules, its files, and its pages and API.
+func (s *testServer) complete(env *environment, f testFlags, rules []smarthosttest.Rule) error {
+	if err := s.SetRules(rules...); err != nil {
+		return usageError("test: --script: " + err.Error())
+	}
+	l, err := net.Listen("tcp", f.http)
+	if err != nil {
+		return err
+	}
+	s.host = testHost(s.Addr, f.hosts)
+	s.url = "http://" + net.JoinHostPort(testHost(l.Addr().String(), f.hosts), portOf(l.Addr().String()))
+	if s.export != "" { // before /readyz says yes; who comes earlier waits at the listener
+		if err := s.writeFiles(env); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	s.servePages(l, f.hosts)
+	return nil
+}
+
 // servePages serves pages and API, until close.
-func (s *testServer) servePages(l net.Listener, hosts []string, log zerolog.Logger) {
+func (s *testServer) servePages(l net.Listener, hosts []string) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stopPages = stop
-	pages := &capture.Server{Mail: s.Server, Hosts: hosts, Log: log}
+	pages := &capture.Server{Mail: s.Server, Hosts: hosts, Log: s.log}
 	s.pages.Go(func() {
 		defer close(s.pagesEnd)
 		s.pagesErr = pages.Run(ctx, l)
