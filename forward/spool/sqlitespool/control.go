@@ -27,7 +27,7 @@ func (s *Spool) Change(ctx context.Context, o spool.Order, progress func(spool.O
 	if o.Verb == spool.Remove {
 		piece = removePiece
 	}
-	for page, err := range s.readers.pages(ctx, f) {
+	for page, err := range s.readers.pages(ctx, f, newSieve(&f, o.DryRun)) {
 		if err != nil {
 			return out, err
 		}

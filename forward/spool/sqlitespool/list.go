@@ -119,7 +119,7 @@ func listing(f spool.Filter, message, destination string) (sql string, args []an
 func (r *readers) list(ctx context.Context, f spool.Filter, now func(*spool.Entry)) iter.Seq2[spool.Entry, error] {
 	return func(yield func(spool.Entry, error) bool) {
 		n := 0
-		for page, err := range r.pages(ctx, f) {
+		for page, err := range r.pages(ctx, f, newSieve(&f, false)) {
 			if err != nil {
 				yield(spool.Entry{}, err)
 				return
@@ -140,14 +140,14 @@ func (r *readers) list(ctx context.Context, f spool.Filter, now func(*spool.Entr
 }
 
 // pages yields what the filter's ids, account and destination choose. A page may be empty.
-func (r *readers) pages(ctx context.Context, f spool.Filter) iter.Seq2[[]spool.Entry, error] {
+func (r *readers) pages(ctx context.Context, f spool.Filter, s sieve) iter.Seq2[[]spool.Entry, error] {
 	return func(yield func([]spool.Entry, error) bool) {
 		message, destination := f.After, ""
 		if f.After != "" {
 			destination = "\U0010ffff" // after all destinations of that message
 		}
 		for {
-			page, err := r.page(ctx, f, message, destination)
+			page, err := r.page(ctx, f, s, message, destination)
 			if err != nil {
 				yield(nil, fmt.Errorf("list the queue: %w", err))
 				return
@@ -160,7 +160,7 @@ func (r *readers) pages(ctx context.Context, f spool.Filter) iter.Seq2[[]spool.E
 	}
 }
 
-func (r *readers) page(ctx context.Context, f spool.Filter, message, destination string) (page []spool.Entry, err error) {
+func (r *readers) page(ctx context.Context, f spool.Filter, s sieve, message, destination string) (page []spool.Entry, err error) {
 	c, err := r.get(ctx)
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (r *readers) page(ctx context.Context, f spool.Filter, message, destination
 	defer r.put(c)
 	sql, args := listing(f, message, destination)
 	err = c.query(sql, func(v []driver.Value) error {
-		page = append(page, newEntry(v))
+		page = append(page, s.entry(v))
 		return nil
 	}, args...)
 	return page, err
