@@ -1,15 +1,11 @@
 package smarthosttest
 
-import (
-	"context"
-	"fmt"
-)
+import "fmt"
 
 // TB is what this package calls of a testing.TB; *testing.T, *testing.B and *testing.F are ones.
 type TB interface {
 	Helper()
 	Cleanup(func())
-	Context() context.Context
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 	Failed() bool
@@ -21,7 +17,6 @@ type untested struct{}
 
 func (untested) Helper()                           {}
 func (untested) Cleanup(func())                    {}
-func (untested) Context() context.Context          { return context.Background() }
 func (untested) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 func (untested) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 func (untested) Failed() bool                      { return false }

@@ -22,10 +22,9 @@ type witness struct {
 	cleanups []func()
 }
 
-func (w *witness) Helper()                  {}
-func (w *witness) Cleanup(f func())         { w.cleanups = append(w.cleanups, f) }
-func (w *witness) Failed() bool             { return len(w.failed) > 0 }
-func (w *witness) Context() context.Context { return context.Background() }
+func (w *witness) Helper()          {}
+func (w *witness) Cleanup(f func()) { w.cleanups = append(w.cleanups, f) }
+func (w *witness) Failed() bool     { return len(w.failed) > 0 }
 func (w *witness) Logf(format string, args ...any) {
 	w.logged = append(w.logged, fmt.Sprintf(format, args...))
 }
