@@ -2,6 +2,7 @@ package capture
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/textproto"
@@ -60,7 +61,11 @@ func TestUsersAreMadeInOneCall(t *testing.T) {
 func TestOneUserCanHaveLimits(t *testing.T) {
 	h := newHouse(t)
 	h.ask(http.StatusCreated, "POST", "/api/t/v1/users", `{"user":"carol","password":"secret","limits":{"messages":"1/1h"}}`)
-	carol := func() error { return h.send("carol", "carol@example.com", "bob@example.net", note) }
+	sent := 0
+	carol := func() error { // a duplicate would not count
+		sent++
+		return h.send("carol", "carol@example.com", "bob@example.net", strings.Replace(note, "<1@", fmt.Sprintf("<%d@", sent), 1))
+	}
 	if err := carol(); err != nil {
 		t.Fatal(err)
 	}

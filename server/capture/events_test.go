@@ -170,7 +170,9 @@ func TestStreamsShowThatTheyLive(t *testing.T) {
 func TestStreamsAreLimited(t *testing.T) {
 	h := newHouse(t)
 	h.events.streams.Store(maxStreams)
-	h.ask(http.StatusServiceUnavailable, "GET", "/api/t/v1/events", "")
+	over, end := context.WithCancel(t.Context())
+	end() // so that a stream that should not begin ends
+	h.serve(http.StatusServiceUnavailable, httptest.NewRequestWithContext(over, "GET", "http://localhost/api/t/v1/events", nil))
 	if n := h.events.streams.Load(); n != maxStreams {
 		t.Errorf("%d streams are counted", n)
 	}

@@ -101,6 +101,14 @@ func (h *house) send(user, from, to, content string) error {
 }
 
 func (h *house) sendBy(c *smtp.Client, from, to, content string) error {
+	if err := h.deliver(c, from, to, content); err != nil {
+		return err
+	}
+	return c.Quit()
+}
+
+// deliver sends a message.
+func (h *house) deliver(c *smtp.Client, from, to, content string) error {
 	if err := c.Mail(from); err != nil {
 		return err
 	}
@@ -116,10 +124,7 @@ func (h *house) sendBy(c *smtp.Client, from, to, content string) error {
 	if _, err := io.WriteString(w, strings.ReplaceAll(content, "\n", "\r\n")); err != nil {
 		return err
 	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	return c.Quit()
+	return w.Close()
 }
 
 // sent is send that must be taken.

@@ -166,6 +166,26 @@ func TestMailpitOfOneUser(t *testing.T) {
 	}
 }
 
+func TestMailpitPages(t *testing.T) {
+	h := newHouse(t)
+	c, err := h.client("alice", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const many = mailpitLimit + 3
+	for i := range many {
+		if err := h.deliver(c, "a@example.com", "b@example.net", strings.Replace(note, "hello", fmt.Sprint(i), 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for query, want := range map[string][2]int{"": {mailpitLimit, many - 1}, "limit=0": {many, many - 1}, "start=1": {mailpitLimit, many - 2}, "start=51&limit=10": {2, 1}, "start=99": {0, -1}} {
+		page := get[mailpitMessages](h, "/api/v1/messages?"+query)
+		if page.Count != want[0] || len(page.Messages) != want[0] || page.Total != many || want[0] > 0 && page.Messages[0].Subject != fmt.Sprint(want[1]) {
+			t.Errorf("%s: %d of %d", query, page.Count, page.Total)
+		}
+	}
+}
+
 // What cannot be read is a fault, and deletes and finds nothing.
 func TestMailpitIsStrict(t *testing.T) {
 	h := mailpitHouse(t)
