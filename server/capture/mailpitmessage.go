@@ -287,7 +287,7 @@ func (s *Server) mailpitView(w http.ResponseWriter, r *request) error {
 	}
 	for _, p := range m.Inline() {
 		if p.ContentID != "" {
-			source = strings.ReplaceAll(source, "cid:"+p.ContentID, r.prefix()+"/api/v1/message/"+m.ID+"/part/"+p.ID)
+			source = strings.ReplaceAll(source, "cid:"+p.ContentID, r.home()+"/api/v1/message/"+m.ID+"/part/"+p.ID)
 		}
 	}
 	w.Header().Set("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")

@@ -3,7 +3,6 @@ package capture
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -38,14 +37,6 @@ type request struct {
 	*http.Request
 	inbox inbox
 	user  string // whose inbox it is, as the path has it; "" is everybody's
-}
-
-// prefix is what stands before the paths of the inbox.
-func (r *request) prefix() string {
-	if r.user == "" {
-		return ""
-	}
-	return "/inbox/" + url.PathEscape(r.user)
 }
 
 // native are the routes of the native API, which openapi.json describes.
