@@ -40,8 +40,12 @@ func (o *observer) do(a *action, at Stage) *guard.Answer {
 	}
 	o.hide = a.hide
 	answer := o.answer(a)
-	if answer != nil && at == Banner && a.reply != nil {
+	switch {
+	case answer == nil:
+	case at == Banner && a.reply != nil:
 		answer.Close = true // who is greeted so is not served (RFC 5321 §3.1)
+	case at == Handshake && (answer.Close || answer.End != nil):
+		o.afterHello(answer)
 	}
 	if a.stored {
 		o.instead, answer = answer, nil // when the server has said yes
@@ -83,6 +87,25 @@ func (o *observer) answer(a *action) *guard.Answer {
 		return nil
 	}
 	return answer
+}
+
+// afterHello puts the end of a handshake off until the client has begun it. Before that the client would take an alert for a part of the reply to
+// STARTTLS, and it would be by chance whether it meets an end of the connection or a reset.
+func (o *observer) afterHello(a *guard.Answer) {
+	alert, end := a.Raw, a.End
+	a.Raw, a.Close = nil, false
+	a.End = func(c net.Conn) {
+		o.socket.hello()
+		if len(alert) > 0 {
+			o.note(Event{Dir: Served, Kind: KindFault, Line: strconv.QuoteToASCII(string(alert))}, nil)
+			o.socket.Write(alert)
+		}
+		if end == nil {
+			o.socket.Conn.Close()
+			return
+		}
+		end(c)
+	}
 }
 
 // say writes down what an answer says.

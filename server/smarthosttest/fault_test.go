@@ -1,7 +1,10 @@
 package smarthosttest
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"errors"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -176,7 +179,7 @@ var scenes = map[string]struct {
 	},
 	"an alert in place of a handshake": {
 		rules: []string{`{"on":"handshake","times":1,"do":{"alert":40}}`},
-		lines: []string{"@connect", "S: 220 .*", "C: STARTTLS", "S: 220 .*", `@hears "\x15\x03\x03\x00\x02\x02\x28"`, "@eof", "@tls", "S: 220 .*"},
+		lines: []string{"@connect", "S: 220 .*", "C: STARTTLS", "S: 220 .*", `@raw "\x16\x03\x01\x00\x05hello"`, `@hears "\x15\x03\x03\x00\x02\x02\x28"`, "@eof", "@tls", "S: 220 .*"},
 	},
 	"an outage that ends": {
 		rules: []string{`{"on":"accept","for":"1m","do":{"end":"reset"}}`},
@@ -239,4 +242,27 @@ func rules(t testing.TB, texts ...string) []Rule {
 		t.Fatal(err)
 	}
 	return of
+}
+
+// Before the client's hello an alert would be taken for a part of the reply to STARTTLS.
+func TestAlertAnswersTheHello(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := NewServer(t, InMemory())
+		s.Script(On(Handshake).Alert(40))
+		conn, err := s.DialContext(t.Context(), "tcp", s.TLSAddr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetReadDeadline(time.Now().Add(time.Second))
+		heard := make([]byte, 7)
+		if n, err := conn.Read(heard); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("before the hello: %q, %v", heard[:n], err)
+		}
+		conn.SetReadDeadline(time.Time{})
+		if err := tls.Client(conn, s.ClientTLS()).Handshake(); err == nil || !strings.Contains(err.Error(), "handshake failure") {
+			t.Errorf("the handshake: %v", err)
+		}
+	})
 }

@@ -44,6 +44,8 @@ func TestLint(t *testing.T) {
 			lines: [][]string{enter, {mailFrom, yes, "@close"}}},
 		"all recipients refused": {rules: []string{`{"on":"rcpt","do":{"reply":[550,"5.1.1","nobody"]}}`},
 			lines: [][]string{enter, {mailFrom, yes, rcpt, "S: 550 .*", "C: DATA", "S: 503 .*"}, bye}, want: []string{"data-without-recipients"}},
+		"all recipients refused, in a group": {rules: []string{`{"on":"rcpt","do":{"reply":[550,"5.1.1","nobody"]}}`},
+			lines: [][]string{enter, {`@raw "MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@dest.example>\r\nDATA\r\n"`, yes, "S: 550 .*", "S: 503 .*"}, bye}},
 		"again after 5xx": {rules: []string{`{"on":"rcpt","times":1,"do":{"reply":[550,"5.1.1","nobody"]}}`},
 			lines: [][]string{enter, {mailFrom, yes, rcpt, "S: 550 .*"}, bye, {"@wait 1h"}, enter, transfer(proper...), bye}, want: []string{"repeated-after-5xx"}},
 		"again at once after 4xx": {rules: greylist, lines: [][]string{enter, {mailFrom, yes, rcpt, "S: 451 .*"}, bye, enter, transfer(proper...), bye}, want: []string{"no-back-off"}},

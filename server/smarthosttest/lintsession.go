@@ -15,6 +15,7 @@ type turn struct {
 	forced         bool   // a rule has acted at it
 	secure         bool   // said inside TLS
 	offered        bool   // PIPELINING was, when it was said
+	ahead          bool   // said before the reply to the one before it
 }
 
 // turns takes a session apart. A message's end is a turn too, with the verb ".".
@@ -25,7 +26,7 @@ func turns(s *Session) []turn {
 		switch e.Kind {
 		case KindCommand:
 			verb, argument, _ := strings.Cut(e.Line, " ")
-			of = append(of, turn{Event: e, verb: strings.ToUpper(verb), argument: argument, secure: secure, offered: offered})
+			of = append(of, turn{Event: e, verb: strings.ToUpper(verb), argument: argument, secure: secure, offered: offered, ahead: len(of) > 0 && of[len(of)-1].Waiting > 0})
 		case KindContent:
 			of = append(of, turn{Event: e, verb: ".", secure: secure, offered: offered})
 		case KindHandshake:
@@ -90,7 +91,8 @@ func lintTurn(s *Session, t turn) []Finding {
 	add(t.verb == "HELO", helo, "HELO was sent")
 	add(strings.HasSuffix(t.Line, "[too long]"), longCommand, "the line is too long")
 	add((t.verb == "MAIL" || t.verb == "RCPT") && blankBeforePath(t.argument), blankInPath, "there is a blank beside the colon")
-	add(t.verb == "DATA" && t.code == "503" && !t.forced, withoutRecipients, "DATA was sent though no recipient was taken")
+	// At the end of a group it is said before the replies to RCPT are known (RFC 2920 §3.1).
+	add(t.verb == "DATA" && t.code == "503" && !t.forced && !t.ahead, withoutRecipients, "DATA was sent though no recipient was taken")
 	switch t.verb {
 	case "EHLO", "HELO", "AUTH", "DATA", "QUIT":
 		add(t.Waiting > 0, sentAhead, "%d octets were sent behind %s before its reply", t.Waiting, t.verb)

@@ -13,7 +13,7 @@ const (
 	Banner    Stage = "banner"    // the greeting
 	EHLO      Stage = "ehlo"      // EHLO or HELO, before TLS and after
 	STARTTLS  Stage = "starttls"  // the command
-	Handshake Stage = "handshake" // the TLS handshake, at both doors
+	Handshake Stage = "handshake" // the TLS handshake, at both doors; what ends it waits for the client's hello
 	AUTH      Stage = "auth"      // the client has sent all of its credentials
 	MAIL      Stage = "mail"
 	RCPT      Stage = "rcpt"

@@ -2,6 +2,7 @@ package smarthosttest
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"net"
 	"sync"
@@ -100,6 +101,19 @@ func (s *socket) Reset() {
 		c.reset()
 	default:
 		c.Close()
+	}
+}
+
+// helloTimeout is how long a rule waits for a handshake to begin.
+const helloTimeout = time.Minute
+
+// hello takes the record with which a client begins a handshake (RFC 8446 §5.1), or what it has sent of it when it or the server ends the connection.
+func (s *socket) hello() {
+	defer context.AfterFunc(s.ctx, func() { s.Conn.Close() })()
+	s.Conn.SetDeadline(time.Now().Add(helloTimeout))
+	header := make([]byte, 5)
+	if _, err := io.ReadFull(s.Conn, header); err == nil {
+		io.CopyN(io.Discard, s.Conn, int64(binary.BigEndian.Uint16(header[3:])))
 	}
 }
 
