@@ -103,7 +103,7 @@ func (c client) outcome(t *testing.T, w *world, said result, arrived func() bool
 		if said.code == 0 {
 			return delivered
 		}
-		return fmt.Sprintf("exit code %d: %s", said.code, shown(said.text))
+		return fmt.Sprintf("exit code %d: %s", said.code, lab.Shown(said.text))
 	}
 	if said.code != 0 {
 		t.Fatalf("%s does not take the mail: exit code %d: %s", c.name, said.code, said.text)

@@ -61,9 +61,9 @@ func (w *world) serve(t *testing.T, submission string) {
 func newNetwork(t *testing.T, root, relayRoot string, names ...string) *world {
 	t.Helper()
 	w := &world{folder: t.TempDir(), ca: lab.NewAuthority(t)}
-	w.laptop = lab.NewHost(t, layers(t, root))
+	w.laptop = lab.NewHost(t, lab.Layers(t, root))
 	if relayRoot != "" {
-		relayRoot = layers(t, relayRoot)
+		relayRoot = lab.Layers(t, relayRoot)
 	}
 	w.relay = lab.NewHost(t, relayRoot)
 	lab.Connect(t, w.laptop, []string{laptop4 + "/24", laptop6 + "/64"}, w.relay, []string{server4 + "/24", server6 + "/64"})
@@ -76,16 +76,6 @@ func newNetwork(t *testing.T, root, relayRoot string, names ...string) *world {
 		w.upstream = lab.StartSink(t, "127.0.0.1:2525", false)
 	})
 	return w
-}
-
-// layers mounts a root file system of e2e/roots.
-func layers(t *testing.T, name string) string {
-	t.Helper()
-	roots := os.Getenv("SMARTHOST_E2E_LAYERS")
-	if roots == "" {
-		t.Fatal("SMARTHOST_E2E_LAYERS does not name the laptops' root file systems; e2e/run makes them and sets it")
-	}
-	return lab.Mount(t, filepath.Join(roots, name), filepath.Join(roots, "base"))
 }
 
 // trust adds the world's authority to those that the laptop's programs trust, as a public one would be.
@@ -146,15 +136,8 @@ func (w *world) run(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	cmd := w.laptop.Command(args...)
 	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	if err == nil {
-		return result{0, string(out)}
-	}
-	exit, ok := errors.AsType[*exec.ExitError](err)
-	if !ok {
-		t.Fatalf("%s: %v", strings.Join(args, " "), err)
-	}
-	return result{exit.ExitCode(), strings.TrimSpace(string(out))}
+	code, text := lab.Exit(t, cmd)
+	return result{code, text}
 }
 
 // daemon starts a program that stays until the test ends. What it says is part of what seen returns.

@@ -13,11 +13,13 @@ import (
 	"time"
 )
 
+// Who may log in at Postfix.
 const (
-	relayUser     = "smarthost"
-	relayPassword = "upstream secret"
-	mailboxUser   = 5000
+	PostfixUser     = "smarthost"
+	PostfixPassword = "upstream secret"
 )
+
+const mailboxUser = 5000
 
 // A postfix is Debian's Postfix in a folder of its own: on port 25 for everyone, on port 587 with STARTTLS and a login
 // against Dovecot. Mail for dest.test goes into one Maildir, whatever the local part.
@@ -58,7 +60,7 @@ func StartPostfix(t *testing.T, ca *Authority) *Postfix {
 func (p *Postfix) startDovecot(t *testing.T) {
 	t.Helper()
 	base := filepath.Join(p.folder, "dovecot")
-	Check(t, os.WriteFile(filepath.Join(base, "users"), []byte(relayUser+":{PLAIN}"+relayPassword+"\n"), 0o644))
+	Check(t, os.WriteFile(filepath.Join(base, "users"), []byte(PostfixUser+":{PLAIN}"+PostfixPassword+"\n"), 0o644))
 	config := filepath.Join(base, "dovecot.conf")
 	Check(t, os.WriteFile(config, fmt.Appendf(nil, `protocols =
 base_dir = %[1]s/run
