@@ -97,7 +97,7 @@ func TestPages(t *testing.T) {
 		"/sessions?search=452":   {silent},
 		"/findings":              {"ehlo-name", "/sessions/" + silent},
 		"/rules":                 {"mailbox full", "1 time, of 1 chance", "in the inbox of <bdi>alice</bdi>"},
-		"/inbox/bob/rules":       {"There are none"},
+		"/inbox/bob/rules":       {"There are none in this inbox."},
 		"/sessions?before=" + id: {silent},
 	} {
 		w := h.see(http.StatusOK, path)
@@ -118,6 +118,17 @@ func TestPages(t *testing.T) {
 	if body := h.see(http.StatusOK, "/sessions?brought=nothing").Body.String(); strings.Contains(body, "1 message") || !strings.Contains(body, silent) {
 		t.Errorf("sessions that brought nothing are\n%s", body)
 	}
+}
+
+// TestListOnly: the page that is kept up to date has no message read again.
+func TestListOnly(t *testing.T) {
+	h := newHouse(t)
+	id := h.sentMixed()
+	body := h.see(http.StatusOK, "/mail/"+id+"?only=list&search=bob").Body.String()
+	if strings.Contains(body, "<iframe") || !strings.Contains(body, `href="/mail/`+id+`?search=bob" aria-current="true"`) {
+		t.Error(body)
+	}
+	h.see(http.StatusOK, "/mail/gone?only=list")
 }
 
 func TestPagesThatAreNotThere(t *testing.T) {

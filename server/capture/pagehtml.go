@@ -61,7 +61,7 @@ func display(m *smarthosttest.Message) (string, error) {
 	if err != nil {
 		return "", errors.New("its elements are nested too deeply")
 	}
-	d := &displayed{pictures: picturesOf(m)}
+	d := &displayed{pictures: picturesOf(m), urls: map[string]string{}}
 	d.rewrite(root)
 	var text strings.Builder
 	if err := html.Render(&text, root); err != nil {
@@ -73,6 +73,7 @@ func display(m *smarthosttest.Message) (string, error) {
 // displayed is HTML on its way to the frame.
 type displayed struct {
 	pictures map[string]*smarthosttest.Part // by Content-ID
+	urls     map[string]string              // of those that were asked for
 	inlined  int                            // octets
 }
 
@@ -150,15 +151,17 @@ func contentID(url string) (string, bool) {
 
 // inline is a picture as a URL that needs no request: the frame is of an origin to which nothing else belongs. "" if there is none, or they are too large together.
 func (d *displayed) inline(id string) string {
-	p := d.pictures[id]
-	if p == nil {
+	url, known := d.urls[id]
+	if p := d.pictures[id]; p != nil && !known {
+		content, _ := p.Content()
+		url = "data:" + p.Type + ";base64," + base64.StdEncoding.EncodeToString(content)
+		d.urls[id] = url
+	}
+	if d.inlined+len(url) > maxInlined {
 		return ""
 	}
-	content, _ := p.Content()
-	if d.inlined += base64.StdEncoding.EncodedLen(len(content)); d.inlined > maxInlined {
-		return ""
-	}
-	return "data:" + p.Type + ";base64," + base64.StdEncoding.EncodeToString(content)
+	d.inlined += len(url)
+	return url
 }
 
 func attribute(n *html.Node, name string) string {

@@ -67,9 +67,9 @@ type opened struct {
 	Show        any    // what the view shows
 }
 
-// mailPage is the list and, if the path names a message, that message.
+// mailPage is the list and, if the path names a message, that message. The script asks for the list only, to keep it up to date.
 func (s *Server) mailPage(w http.ResponseWriter, r *request) error {
-	q, err := query(r, "search", "before", "view", "remote")
+	q, err := query(r, "search", "before", "view", "remote", "only")
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (s *Server) mailPage(w http.ResponseWriter, r *request) error {
 	}
 	v := s.listMail(r, strings.TrimSpace(q.Get("search")), before)
 	title := "Mail"
-	if r.PathValue("id") != "" {
+	if r.PathValue("id") != "" && q.Get("only") != "list" {
 		m, err := message(r)
 		if err != nil {
 			return err

@@ -13,7 +13,9 @@
 		if (asked) { again = true; return; }
 		asked = true;
 		try {
-			let answer = await fetch(location.href);
+			const to = new URL(location.href);
+			if (document.querySelector("[aria-label=Views]") && !document.getElementById("transcript")) to.searchParams.set("only", "list");
+			let answer = await fetch(to);
 			if (answer.status === 404 && search) answer = await fetch(search.form.action); // what is open has been deleted; the list has not
 			if (answer.ok) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
 		} catch {
