@@ -124,6 +124,7 @@ func TestPackage(t *testing.T) {
 	if config := read(t, filepath.Join(h.Root, configFile)); !strings.Contains(config, toSink) {
 		t.Errorf("the upgrade has not kept the config:\n%s", config)
 	}
+	checkCores(t, h)
 	checkWrongConfig(t, h)
 	checkHandOver(t, h)
 	checkOwners(t, h)
@@ -156,6 +157,17 @@ func checkWrongConfig(t *testing.T, h *lab.Host) {
 	h.Do(t, "systemctl", "restart", "smarthost")
 	if is := h.Do(t, "sh", "-c", "systemctl is-active "+units); is != "active\nactive\nactive\n" {
 		t.Errorf("with the right config the units are %q", is)
+	}
+}
+
+// checkCores asks that the unit's filter of system calls lets the server keep its memory out of cores, which it does and warns of itself.
+func checkCores(t *testing.T, h *lab.Host) {
+	if log := h.Do(t, "journalctl", "--unit=smarthost", "--output=cat"); strings.Contains(log, "a crash of this server") {
+		t.Errorf("the server cannot keep its memory out of cores:\n%s", log)
+	}
+	said := h.Do(t, "sh", "-c", "cd /proc/$(systemctl show --property=MainPID --value smarthost) && cat limits coredump_filter")
+	if !regexp.MustCompile(`Max core file size +0 +0 `).MatchString(said) || !strings.HasSuffix(said, "\n00000000\n") {
+		t.Errorf("limits and coredump_filter are\n%s", said)
 	}
 }
 
