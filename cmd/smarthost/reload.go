@@ -57,17 +57,25 @@ func (s *service) trust(roots *x509.CertPool) {
 // reload reads config, accounts and certificate again. Each of the three is taken whole or not at all. What is wrong is in the log
 // and in the error.
 func (s *service) reload(env *environment) error {
-	if files := s.unfinished(); len(files) > 0 {
-		err := fmt.Errorf("somebody writes %s at this moment; it is read by itself when that has ended", strings.Join(files, ", "))
-		s.Log.Error().Err(err).Msg("nothing is read again, and all that was in force goes on")
-		return err
+	files := s.unfinished()
+	var written error
+	if len(files) > 0 {
+		written = fmt.Errorf("somebody writes %s at this moment; it is read by itself when that has ended", strings.Join(files, ", "))
+	}
+	if s.held(files) {
+		s.Log.Error().Err(written).Msg("nothing is read again, and all that was in force goes on")
+		return written
 	}
 	s.files.taken = s.look(env) // before they are read: what changes meanwhile is read again
 	s.Certificates.Reload()
 	fault := s.Certificates.Fault()
-	if err := s.Users.Reload(); err != nil {
-		fault = errors.Join(fault, err)
-		s.Log.Error().Err(err).Msg("the accounts cannot be read; the old ones stay in force")
+	accounts := written
+	if accounts == nil {
+		accounts = s.Users.Reload()
+	}
+	if accounts != nil {
+		fault = errors.Join(fault, accounts)
+		s.Log.Error().Err(accounts).Msg("the accounts cannot be read; the old ones stay in force")
 	}
 	c, err := loadConfig(env, s.Config.File)
 	if err == nil {

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
 // The config is taken with all that it names, or not at all: a file that is missing or no certificate leaves the password, the
@@ -70,5 +73,47 @@ func TestConfigIsTakenWholeOrNotAtAll(t *testing.T) {
 	}
 	if s.relayRoots != roots {
 		t.Error("authorities that are the same are taken for others, and connections to the relay are given up")
+	}
+}
+
+// Accounts that somebody keeps open wait, and nothing else waits with them: a certificate would expire meanwhile.
+func TestAccountsThatAreWrittenHoldUpNothingElse(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "smarthost.toml")
+	put(t, path, "data = \"data\"\n")
+	env := testEnvironment(t, nil)
+	c, err := loadConfig(env, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := makeData(c); err != nil {
+		t.Fatal(err)
+	}
+	put(t, c.userFile(), "alice:$2y$05$abcdefghijklmnopqrstuuT3ZlB0dUi7mWnS8cEpzBhzTj9aN0o2W\n")
+	s, err := newService(t.Context(), c, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Spool.Close()
+	s.watch(env)
+	looks(t, s, env, false, false)
+	f, err := os.OpenFile(c.userFile(), os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	put(t, path, "data = \"data\"\n[submission]\nhelp = \"https://second.example\"\n")
+	looks(t, s, env, false, true)
+	if err := s.reload(env); err == nil || !strings.Contains(err.Error(), "users at this moment") {
+		t.Errorf("it is not said that the accounts wait: %v", err)
+	}
+	if s.inForce.Load().Submission.Help != "https://second.example" {
+		t.Error("the config waits too")
+	}
+	if got, err := s.Users.Logins(t.Context(), "alice"); err != nil || len(got) != 1 {
+		t.Errorf("half of the accounts is in force: %v, %v", got, err)
+	}
+	if state, _ := s.checkAccounts(t.Context()); state != admin.Degraded {
+		t.Errorf("health of the accounts is %s", state)
 	}
 }

@@ -51,7 +51,13 @@ func (s *service) changed(ctx context.Context, env *environment) bool {
 		s.Log.Error().Strs("files", unfinished).Msg("somebody has begun to write these files and keeps them open; the old ones stay in force until that has ended")
 	}
 	s.files.slow = len(unfinished) > 0
-	return changed && !s.files.slow
+	return changed && !s.held(unfinished)
+}
+
+// held tells that a reload has to wait for files that are being written. Accounts wait by themselves, and hold up nothing else: a
+// certificate would expire meanwhile.
+func (s *service) held(unfinished []string) bool {
+	return slices.ContainsFunc(unfinished, func(file string) bool { return !s.isAccounts(file) })
 }
 
 // unfinished are the files that somebody has begun to write and neither goes on with nor closes. Health tells of them.

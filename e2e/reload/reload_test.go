@@ -150,7 +150,7 @@ func TestWritersThatPause(t *testing.T) {
 		_, err = d.Send("alice@client.test", "bob@dest.test", "", []byte("Message-ID: <"+c.file+"@reload.test>\r\n\r\nx\r\n"), "250 2.0.0")
 		lab.Check(t, err)
 		lab.Check(t, d.Close())
-		if !strings.Contains(m.Log(), `"files":["`+m.place(c.file)+`"]`) || strings.Count(m.Log(), `"message":"reloaded"`) != before {
+		if !strings.Contains(m.Log(), `"files":["`+m.place(c.file)+`"]`) || c.file != accounts && strings.Count(m.Log(), `"message":"reloaded"`) != before { // all else is read
 			t.Errorf("half of %s: no alarm, or it is in force", c.file)
 		}
 		_, err = f.WriteString(c.rest)
