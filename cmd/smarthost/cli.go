@@ -27,6 +27,11 @@ func (e usageError) Error() string { return string(e) }
 // errHelp tells that help was asked for and has been printed.
 var errHelp = flag.ErrHelp
 
+// exitCode is how a command ends whose child has said all there is to say.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
 // A command is one word after "smarthost".
 type command struct {
 	name, summary string

@@ -1,3 +1,5 @@
+//go:build !notestserver
+
 package main
 
 import (

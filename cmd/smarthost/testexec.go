@@ -1,3 +1,5 @@
+//go:build !notestserver
+
 package main
 
 import (
@@ -16,11 +18,6 @@ import (
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
 )
-
-// exitCode is how a command ends whose child has said all there is to say.
-type exitCode int
-
-func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // Exit codes of a child that could not be started, as shells have them.
 const (
