@@ -241,3 +241,21 @@ func TestHugeMail(t *testing.T) {
 		t.Run(name, func(t *testing.T) { h.staysIn(t, chromium, p, name, html) })
 	}
 }
+
+// TestImagesOnRequest follows the link that loads images: they come, and nothing else does.
+func TestImagesOnRequest(t *testing.T) {
+	p, chromium := newTrap(t), startChromium(t)
+	h := newHouse(t, nil)
+	leak := "http://" + p.Addr().String()
+	id := h.sendHTML(t, "images", `<style>@import url(`+leak+`/import)</style><img src="`+leak+`/picture" onerror="alert(1)"><audio src="`+leak+`/audio" autoplay></audio><script src="`+leak+`/script"></script>`)
+	p.take()
+	b := open(t, chromium, look{1280, true, "light"})
+	b.run(t, chromedp.Navigate(h.base+"/mail/"+id), chromedp.Click(chromedp.CSS(".look .acts a")), chromedp.WaitVisible(chromedp.CSS(`iframe[src$="remote=images"]`)))
+	b.drawn(t)
+	b.run(t, chromedp.Navigate(h.base+"/mail/"+id+"/body?remote=images"), chromedp.Navigate(h.base+"/livez"))
+	seen := slices.DeleteFunc(p.take(), func(what string) bool { return what == connected })
+	slices.Sort(seen)
+	if seen = slices.Compact(seen); !slices.Equal(seen, []string{"GET /picture"}) || len(b.ran()) > 0 {
+		t.Errorf("the listener saw %q, scripts %q", seen, b.ran())
+	}
+}
