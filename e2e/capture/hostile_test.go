@@ -18,6 +18,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/seed-1397b510/smarthost/e2e/browser"
 	"github.com/seed-1397b510/smarthost/e2e/lab"
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
 )
@@ -120,30 +121,30 @@ func (l less) around(mail *smarthosttest.Server, pages http.Handler) http.Handle
 }
 
 // show opens a message in its frame, and then its HTML alone; it acts on what is there to click at, and leaves.
-func (h *house) show(t *testing.T, chromium context.Context, id string) *browser {
+func (h *house) show(t *testing.T, chromium context.Context, id string) *tab {
 	t.Helper()
-	b := open(t, chromium, look{1280, true, "light"})
-	b.run(t, chromedp.Navigate(h.base+"/mail/"+id+"?view=html"), chromedp.WaitVisible(chromedp.CSS("iframe")))
+	b := open(t, chromium, browser.Look{Width: 1280, Scripts: true, Scheme: "light"})
+	b.Run(t, chromedp.Navigate(h.base+"/mail/"+id+"?view=html"), chromedp.WaitVisible(chromedp.CSS("iframe")))
 	b.drawn(t)
-	b.run(t, chromedp.Navigate(h.base+"/mail/"+id+"/body"))
+	b.Run(t, chromedp.Navigate(h.base+"/mail/"+id+"/body"))
 	if strings.Contains(h.mail.Messages(smarthosttest.ID(id))[0].HTML(), `id="click"`) {
-		b.run(t, chromedp.Click(chromedp.CSS("#click")))
+		b.Run(t, chromedp.Click(chromedp.CSS("#click")))
 	}
 	b.drawn(t)
-	b.run(t, chromedp.Navigate(h.base+"/livez"))
+	b.Run(t, chromedp.Navigate(h.base+"/livez"))
 	return b
 }
 
 // drawn returns when the browser has drawn the page, with what a click has set off.
-func (b *browser) drawn(t *testing.T) {
+func (b *tab) drawn(t *testing.T) {
 	t.Helper()
-	ask(t, b, chromedp.CaptureScreenshot())
+	browser.Ask(t, b.Tab, chromedp.CaptureScreenshot())
 }
 
 // usable tells whether the page is still the reader's: nothing lies over it, and it has not gone elsewhere.
-func (b *browser) usable(t *testing.T) {
+func (b *tab) usable(t *testing.T) {
 	t.Helper()
-	if wrong := ask(t, b, chromedp.Evaluate[[]string](`(() => {
+	if wrong := browser.Ask(t, b.Tab, chromedp.Evaluate[[]string](`(() => {
 		const wrong = [];
 		for (const selector of ["#nav-sessions", "#view-raw", "article h1"]) {
 			const box = document.querySelector(selector).getBoundingClientRect();
@@ -173,9 +174,9 @@ func (h *house) staysIn(t *testing.T, chromium context.Context, p *trap, name, h
 	if seen, foreign, scripts := p.take(), b.foreign(h.base), b.ran(); len(seen)+len(foreign)+len(scripts) > 0 {
 		t.Errorf("the listener saw %q, the browser tells of %q, scripts %q", seen, foreign, scripts)
 	}
-	b.run(t, chromedp.Navigate(h.base+"/mail/"+id+"?view=html"), chromedp.WaitVisible(chromedp.CSS("iframe")))
+	b.Run(t, chromedp.Navigate(h.base+"/mail/"+id+"?view=html"), chromedp.WaitVisible(chromedp.CSS("iframe")))
 	b.usable(t)
-	b.run(t, chromedp.Click(chromedp.CSS("#view-text")), chromedp.WaitVisible(chromedp.CSS("#view-text[aria-current]")))
+	b.Run(t, chromedp.Click(chromedp.CSS("#view-text")), chromedp.WaitVisible(chromedp.CSS("#view-text[aria-current]")))
 }
 
 // TestPolicyAloneKeepsMailIn shows the HTML as it was sent. No request goes out and no script runs, for that does not rest on the rewriting. What does is
@@ -249,10 +250,10 @@ func TestImagesOnRequest(t *testing.T) {
 	leak := "http://" + p.Addr().String()
 	id := h.sendHTML(t, "images", `<style>@import url(`+leak+`/import)</style><img src="`+leak+`/picture" onerror="alert(1)"><audio src="`+leak+`/audio" autoplay></audio><script src="`+leak+`/script"></script>`)
 	p.take()
-	b := open(t, chromium, look{1280, true, "light"})
-	b.run(t, chromedp.Navigate(h.base+"/mail/"+id), chromedp.Click(chromedp.CSS(".look .acts a")), chromedp.WaitVisible(chromedp.CSS(`iframe[src$="remote=images"]`)))
+	b := open(t, chromium, browser.Look{Width: 1280, Scripts: true, Scheme: "light"})
+	b.Run(t, chromedp.Navigate(h.base+"/mail/"+id), chromedp.Click(chromedp.CSS(".look .acts a")), chromedp.WaitVisible(chromedp.CSS(`iframe[src$="remote=images"]`)))
 	b.drawn(t)
-	b.run(t, chromedp.Navigate(h.base+"/mail/"+id+"/body?remote=images"), chromedp.Navigate(h.base+"/livez"))
+	b.Run(t, chromedp.Navigate(h.base+"/mail/"+id+"/body?remote=images"), chromedp.Navigate(h.base+"/livez"))
 	seen := slices.DeleteFunc(p.take(), func(what string) bool { return what == connected })
 	slices.Sort(seen)
 	if seen = slices.Compact(seen); !slices.Equal(seen, []string{"GET /picture"}) || len(b.ran()) > 0 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/seed-1397b510/smarthost/e2e/browser"
 	"github.com/seed-1397b510/smarthost/e2e/lab"
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
 )
@@ -88,13 +89,13 @@ func TestPages(t *testing.T) {
 	}
 	paths = append(paths, "/", "/?search=number", "/?search=nothing+like+this", "/inbox/shop/", "/sessions", "/inbox/shop/sessions/"+silent, "/sessions?brought=nothing", "/findings", "/rules",
 		"/inbox/shop/rules", "/inbox/app/rules", "/mail/none", "/inbox/nobody/")
-	for _, l := range []look{{1280, true, "light"}, {1280, false, "dark"}, {320, false, "light"}, {320, true, "dark"}} {
+	for _, l := range []browser.Look{{Width: 1280, Scripts: true, Scheme: "light"}, {Width: 1280, Scripts: false, Scheme: "dark"}, {Width: 320, Scripts: false, Scheme: "light"}, {Width: 320, Scripts: true, Scheme: "dark"}} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, chromium, l)
 			for _, path := range paths {
-				b.run(t, chromedp.Navigate(h.base+path), chromedp.WaitVisible(chromedp.CSS("footer")))
-				b.check(t, path)
-				b.picture(t, strings.NewReplacer(id, "id", silent, "silent", "/", "-", "?", "-", "=", "-", "&", "-").Replace(strings.Trim(path, "/")+"."))
+				b.Run(t, chromedp.Navigate(h.base+path), chromedp.WaitVisible(chromedp.CSS("footer")))
+				b.Check(t, path, ownFrame)
+				b.Picture(t, strings.NewReplacer(id, "id", silent, "silent").Replace("office"+path))
 			}
 		})
 	}
@@ -103,24 +104,24 @@ func TestPages(t *testing.T) {
 // TestMailComesWhileSomebodyLooks keeps a page open: what comes and goes is seen without loading it again, and what is read stays.
 func TestMailComesWhileSomebodyLooks(t *testing.T) {
 	h := newHouse(t, nil)
-	b := open(t, startChromium(t), look{1280, true, "light"})
-	b.run(t, chromedp.Navigate(h.base+"/inbox/app/"))
+	b := open(t, startChromium(t), browser.Look{Width: 1280, Scripts: true, Scheme: "light"})
+	b.Run(t, chromedp.Navigate(h.base+"/inbox/app/"))
 	b.shows(t, "There is no mail yet.")
 	b.shows(t, "Kept up to date.")
 	first := h.sendHTML(t, "The first", "<p>Hello</p>")
 	b.shows(t, "The first")
-	b.run(t, chromedp.Navigate(h.base+"/inbox/app/mail/"+first))
+	b.Run(t, chromedp.Navigate(h.base+"/inbox/app/mail/"+first))
 	b.shows(t, "Kept up to date.")
-	ask(t, b, chromedp.Evaluate[bool](`window.frame = document.querySelector("iframe"), true`))
+	browser.Ask(t, b.Tab, chromedp.Evaluate[bool](`window.frame = document.querySelector("iframe"), true`))
 	h.sendHTML(t, "The second", "<p>Hello</p>")
 	b.shows(t, "The second")
 	h.send(t, "shop", "shop@example.com", []string{"bob@example.net"}, "Subject: Of another inbox\n\nHello\n")
 	h.sendHTML(t, "The third", "<p>Hello</p>")
 	b.shows(t, "The third")
-	if !ask(t, b, chromedp.Evaluate[bool](`window.frame === document.querySelector("iframe")`)) {
+	if !browser.Ask(t, b.Tab, chromedp.Evaluate[bool](`window.frame === document.querySelector("iframe")`)) {
 		t.Error("the message that was open was loaded again")
 	}
-	if text := b.text(t); strings.Contains(text, "Of another inbox") {
+	if text := b.Text(t); strings.Contains(text, "Of another inbox") {
 		t.Errorf("the inbox of app shows\n%s", text)
 	}
 	h.mail.Inbox("app").Delete()
@@ -130,15 +131,15 @@ func TestMailComesWhileSomebodyLooks(t *testing.T) {
 // TestSessionIsFollowed looks at a session while it goes on.
 func TestSessionIsFollowed(t *testing.T) {
 	h := newHouse(t, nil)
-	b := open(t, startChromium(t), look{1280, true, "light"})
-	b.run(t, chromedp.Navigate(h.base+"/sessions"))
+	b := open(t, startChromium(t), browser.Look{Width: 1280, Scripts: true, Scheme: "light"})
+	b.Run(t, chromedp.Navigate(h.base+"/sessions"))
 	b.shows(t, "Kept up to date.")
 	c, err := smtp.Dial(h.mail.Addr)
 	lab.Check(t, err)
 	defer c.Close()
 	lab.Check(t, c.Hello("client.example.com"))
 	b.shows(t, "nobody")
-	b.run(t, chromedp.Navigate(h.base+"/sessions/"+h.mail.Sessions()[0].ID))
+	b.Run(t, chromedp.Navigate(h.base+"/sessions/"+h.mail.Sessions()[0].ID))
 	b.shows(t, "Kept up to date.")
 	if err := c.Mail("app@example.com"); err == nil {
 		t.Fatal("MAIL was taken before TLS")
@@ -154,15 +155,15 @@ func TestKeys(t *testing.T) {
 	for _, subject := range []string{"One", "Two", "Three"} {
 		h.sendHTML(t, subject, "<p>Hello</p>")
 	}
-	b := open(t, startChromium(t), look{1280, true, "dark"})
-	b.run(t, chromedp.Navigate(h.base+"/"), chromedp.KeyEvent("jjk"), chromedp.KeyEvent("j"), chromedp.KeyEvent("\r"), chromedp.WaitVisible(chromedp.CSS("article h1")))
-	if text := ask(t, b, chromedp.Evaluate[string](`document.querySelector("article h1").innerText`)); text != "Two" {
+	b := open(t, startChromium(t), browser.Look{Width: 1280, Scripts: true, Scheme: "dark"})
+	b.Run(t, chromedp.Navigate(h.base+"/"), chromedp.KeyEvent("jjk"), chromedp.KeyEvent("j"), chromedp.KeyEvent("\r"), chromedp.WaitVisible(chromedp.CSS("article h1")))
+	if text := browser.Ask(t, b.Tab, chromedp.Evaluate[string](`document.querySelector("article h1").innerText`)); text != "Two" {
 		t.Errorf("Enter opens %q", text)
 	}
-	b.run(t, chromedp.KeyEvent("?"))
+	b.Run(t, chromedp.KeyEvent("?"))
 	b.shows(t, "go down and up in the list")
 	// The browser is sent the slash as a key and again as a sign, which the field takes.
-	b.run(t, chromedp.KeyEvent("/"), chromedp.KeyEvent("jk?three\r"), chromedp.WaitVisible(chromedp.CSS(`#search[value$="jk?three"]`)))
+	b.Run(t, chromedp.KeyEvent("/"), chromedp.KeyEvent("jk?three\r"), chromedp.WaitVisible(chromedp.CSS(`#search[value$="jk?three"]`)))
 	b.shows(t, "No mail is like this.")
 }
 
@@ -170,8 +171,8 @@ func TestKeys(t *testing.T) {
 func TestClearWithoutScripts(t *testing.T) {
 	h := newHouse(t, nil)
 	h.sendHTML(t, "One", "<p>Hello</p>")
-	b := open(t, startChromium(t), look{320, false, "light"})
-	b.run(t, chromedp.Navigate(h.base+"/inbox/app/"), chromedp.Click(chromedp.CSS(".clear summary")), chromedp.Click(chromedp.CSS(".clear button")), chromedp.WaitVisible(chromedp.CSS("#list > .note")))
+	b := open(t, startChromium(t), browser.Look{Width: 320, Scripts: false, Scheme: "light"})
+	b.Run(t, chromedp.Navigate(h.base+"/inbox/app/"), chromedp.Click(chromedp.CSS(".clear summary")), chromedp.Click(chromedp.CSS(".clear button")), chromedp.WaitVisible(chromedp.CSS("#list > .note")))
 	if left := h.mail.Messages(); len(left) > 0 {
 		t.Errorf("%d messages are left", len(left))
 	}

@@ -3,7 +3,7 @@
 // examination; a reload that fails. Where a real server cannot be brought within a test (a hundred thousand mails that wait, values that
 // it would not take), the pages tell about a double.
 //
-// testdata/checks.js is what a page is asked about itself. go test -artifacts keeps pictures of all pages, and says where.
+// What a page is asked about itself stands in e2e/browser. go test -artifacts keeps pictures of all pages, and says where.
 //
 // The tests have the build tag e2e and need root on Debian; e2e/run installs what they need.
 package pages

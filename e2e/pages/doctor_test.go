@@ -8,6 +8,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/seed-1397b510/smarthost/e2e/browser"
 	"github.com/seed-1397b510/smarthost/e2e/lab"
 )
 
@@ -20,13 +21,13 @@ func TestDoctor(t *testing.T) {
 	h.Start(t)
 	h.token = h.newToken(t, "operator", "all")
 	reader := h.newToken(t, "guest", "read")
-	chromium := startChromium(t)
-	for _, l := range []look{{1280, true, "light"}, {320, false, "dark"}, {320, true, "light"}, {1280, false, "dark"}} {
+	chromium := browser.Start(t)
+	for _, l := range []browser.Look{{Width: 1280, Scripts: true, Scheme: "light"}, {Width: 320, Scripts: false, Scheme: "dark"}, {Width: 320, Scripts: true, Scheme: "light"}, {Width: 1280, Scripts: false, Scheme: "dark"}} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, chromium, l)
 			b.login(t, base, h.token, "/doctor")
-			b.check(t, "/doctor")
-			b.picture(t, "/doctor-before")
+			b.Check(t, "/doctor")
+			b.Picture(t, "/doctor-before")
 			h.mute.Lock()
 			muted := true
 			defer func() {
@@ -34,24 +35,24 @@ func TestDoctor(t *testing.T) {
 					h.mute.Unlock()
 				}
 			}()
-			b.run(t, chromedp.Focus(chromedp.CSS(".main")), chromedp.KeyEvent("\r"), chromedp.WaitVisible(chromedp.CSS(`.note[role="status"]`)))
-			if l.scripts { // without, the page asks for itself again at any moment
-				if text := b.text(t); !strings.Contains(text, "Looking at") {
+			b.Run(t, chromedp.Focus(chromedp.CSS(".main")), chromedp.KeyEvent("\r"), chromedp.WaitVisible(chromedp.CSS(`.note[role="status"]`)))
+			if l.Scripts { // without, the page asks for itself again at any moment
+				if text := b.Text(t); !strings.Contains(text, "Looking at") {
 					t.Errorf("under way it says\n%s", text)
 				}
-				b.check(t, "/doctor, under way")
-				b.picture(t, "/doctor-under-way")
+				b.Check(t, "/doctor, under way")
+				b.Picture(t, "/doctor-under-way")
 				b.stay(t)
 			}
 			h.mute.Unlock()
 			muted = false
-			if l.scripts {
+			if l.Scripts {
 				b.shows(t, "As it should be")
 			}
-			b.run(t, chromedp.WaitVisible(chromedp.CSS(".banner")))
-			b.check(t, "/doctor, ended")
-			b.picture(t, "/doctor")
-			text := b.text(t)
+			b.Run(t, chromedp.WaitVisible(chromedp.CSS(".banner")))
+			b.Check(t, "/doctor, ended")
+			b.Picture(t, "/doctor")
+			text := b.Text(t)
 			for _, want := range []string{"problem", "What to do:", "Why it matters:", "relay", "the server answers", "Examine again"} {
 				if !strings.Contains(text, want) {
 					t.Errorf("the page lacks %q:\n%s", want, text)
@@ -64,9 +65,9 @@ func TestDoctor(t *testing.T) {
 			}
 		})
 	}
-	b := open(t, chromium, look{1280, false, "light"})
+	b := open(t, chromium, browser.Look{Width: 1280, Scripts: false, Scheme: "light"})
 	b.login(t, base, reader, "/doctor")
-	if text := b.text(t); strings.Contains(text, "Examine again") || !strings.Contains(text, "What to do:") {
+	if text := b.Text(t); strings.Contains(text, "Examine again") || !strings.Contains(text, "What to do:") {
 		t.Errorf("a token that may look sees\n%s", text)
 	}
 }

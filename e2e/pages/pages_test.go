@@ -15,12 +15,16 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/seed-1397b510/smarthost/e2e/browser"
 	"github.com/seed-1397b510/smarthost/e2e/lab"
 )
 
 func TestMain(m *testing.M) { lab.Main(m) }
 
-const base = "http://127.0.0.1:8587" // where the pages are unless the config says something else
+const (
+	base     = "http://127.0.0.1:8587" // where the pages are unless the config says something else
+	patience = 15 * time.Second
+)
 
 // A house is a server with its next hop.
 type house struct {
@@ -140,42 +144,30 @@ func TestEveryPage(t *testing.T) {
 	}
 	paths := []string{"/now", "/refusals", "/refusals?search=wrong", "/refusals?search=nothing", "/queue", "/queue?state=held", "/queue/order?do=drop&id=" + id, "/queue/order?do=hold",
 		"/trace", "/trace?of=" + id, "/trace?of=nothing", "/users", "/config", "/config?search=nothing", "/users/revoke?user=alice&device=laptop", "/doctor"}
-	chromium := startChromium(t)
-	for _, l := range []look{{320, true, "light"}, {320, false, "dark"}, {1280, false, "light"}, {1280, true, "dark"}} {
+	chromium := browser.Start(t)
+	for _, l := range []browser.Look{{Width: 320, Scripts: true, Scheme: "light"}, {Width: 320, Scripts: false, Scheme: "dark"}, {Width: 1280, Scripts: false, Scheme: "light"}, {Width: 1280, Scripts: true, Scheme: "dark"}} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, chromium, l)
-			b.run(t, chromedp.Navigate(base+"/login"), chromedp.WaitVisible(chromedp.CSS("#token")))
-			b.check(t, "/login")
-			b.picture(t, "/login")
+			b.Run(t, chromedp.Navigate(base+"/login"), chromedp.WaitVisible(chromedp.CSS("#token")))
+			b.Check(t, "/login")
+			b.Picture(t, "/login")
 			b.login(t, base, h.token, "/queue?account=alice")
 			for _, path := range paths {
-				b.run(t, chromedp.Navigate(base+path), chromedp.WaitVisible(chromedp.CSS("main")))
-				b.check(t, path)
-				if text := b.text(t); strings.Contains(text, "secret") {
+				b.Run(t, chromedp.Navigate(base+path), chromedp.WaitVisible(chromedp.CSS("main")))
+				b.Check(t, path)
+				if text := b.Text(t); strings.Contains(text, "secret") {
 					t.Errorf("%s shows the content of mail: %s", path, text)
 				}
-				b.picture(t, strings.ReplaceAll(path, id, "id"))
+				b.Picture(t, strings.ReplaceAll(path, id, "id"))
 			}
 		})
 	}
 }
 
-// shows waits until the live part of the page that was once loaded shows a text.
-func (b *browser) shows(t *testing.T, text string) {
-	t.Helper()
-	ask(t, b, chromedp.Poll[bool](fmt.Sprintf(`window.sameDocument && document.querySelector("#live").innerText.includes(%q)`, text), chromedp.WithPollingTimeout(2*patience)))
-}
-
-// stay makes shows fail once another page is loaded.
-func (b *browser) stay(t *testing.T) {
-	t.Helper()
-	ask(t, b, chromedp.Evaluate[bool](`window.sameDocument = true`))
-}
-
 // TestMailIsFollowed looks at a mail from before it comes until it is delivered, on a page that is loaded once.
 func TestMailIsFollowed(t *testing.T) {
 	h := newHouse(t)
-	b := open(t, startChromium(t), look{1280, true, "light"})
+	b := open(t, browser.Start(t), browser.Look{Width: 1280, Scripts: true, Scheme: "light"})
 	b.login(t, base, h.token, "/trace?of=bob%40example.net")
 	b.stay(t)
 	b.shows(t, "There is no such mail")
@@ -184,7 +176,7 @@ func TestMailIsFollowed(t *testing.T) {
 	id := h.send(t, "alice@example.org", "bob@example.net")
 	b.shows(t, id)
 	b.shows(t, "Nothing yet.")
-	b.picture(t, "/trace-accepted")
+	b.Picture(t, "/trace-accepted")
 	h.mute.Unlock()
 	b.shows(t, "mailbox busy")
 	h.busy.Store(false)
@@ -192,11 +184,11 @@ func TestMailIsFollowed(t *testing.T) {
 		t.Fatalf("%v %s", err, out)
 	}
 	b.shows(t, "taken <b>bold</b>")
-	if text := b.text(t); !strings.Contains(text, "delivered") || !strings.Contains(text, "<script>alert('busy')</script>") {
+	if text := b.Text(t); !strings.Contains(text, "delivered") || !strings.Contains(text, "<script>alert('busy')</script>") {
 		t.Error(text)
 	}
-	b.check(t, "/trace")
-	b.picture(t, "/trace-ended")
+	b.Check(t, "/trace")
+	b.Picture(t, "/trace-ended")
 }
 
 // TestOrderWithoutScripts holds a mail and drops it, as does a browser that knows nothing but HTML.
@@ -204,21 +196,21 @@ func TestOrderWithoutScripts(t *testing.T) {
 	h := newHouse(t)
 	h.busy.Store(true)
 	id := h.send(t, "alice@example.org", "bob@example.net")
-	b := open(t, startChromium(t), look{320, false, "light"})
+	b := open(t, browser.Start(t), browser.Look{Width: 320, Scripts: false, Scheme: "light"})
 	b.login(t, base, h.token, "/queue")
 	for _, order := range [][2]string{{"Hold", "held"}, {"Drop", "No mail waits"}} {
-		b.run(t, chromedp.Navigate(base+"/queue"), chromedp.Click(chromedp.Search(`//a[starts-with(., "`+order[0]+`")]`)),
+		b.Run(t, chromedp.Navigate(base+"/queue"), chromedp.Click(chromedp.Search(`//a[starts-with(., "`+order[0]+`")]`)),
 			chromedp.WaitVisible(chromedp.CSS(`form[action="/queue/order"] button`)))
-		if text := b.text(t); !strings.Contains(text, "1 delivery would change") || !strings.Contains(text, id) {
+		if text := b.Text(t); !strings.Contains(text, "1 delivery would change") || !strings.Contains(text, id) {
 			t.Error(text)
 		}
-		b.run(t, chromedp.Click(chromedp.CSS(`form[action="/queue/order"] button`)), chromedp.WaitVisible(chromedp.CSS(".note.good")), chromedp.Navigate(base+"/queue"))
-		if text := b.text(t); !strings.Contains(text, order[1]) {
+		b.Run(t, chromedp.Click(chromedp.CSS(`form[action="/queue/order"] button`)), chromedp.WaitVisible(chromedp.CSS(".note.good")), chromedp.Navigate(base+"/queue"))
+		if text := b.Text(t); !strings.Contains(text, order[1]) {
 			t.Errorf("after %s: %s", order[0], text)
 		}
 	}
-	b.run(t, chromedp.Click(chromedp.CSS(".out button")), chromedp.WaitVisible(chromedp.CSS("#token")), chromedp.Navigate(base+"/queue"), chromedp.WaitVisible(chromedp.CSS("#token")))
-	for _, fault := range b.complaints() {
+	b.Run(t, chromedp.Click(chromedp.CSS(".out button")), chromedp.WaitVisible(chromedp.CSS("#token")), chromedp.Navigate(base+"/queue"), chromedp.WaitVisible(chromedp.CSS("#token")))
+	for _, fault := range b.Complaints() {
 		t.Error(fault)
 	}
 }
@@ -227,16 +219,16 @@ func TestOrderWithoutScripts(t *testing.T) {
 func TestDevice(t *testing.T) {
 	h := newHouse(t)
 	for _, scripts := range []bool{true, false} {
-		t.Run(look{320, scripts, "dark"}.String(), func(t *testing.T) {
-			b := open(t, startChromium(t), look{320, scripts, "dark"})
+		t.Run(browser.Look{Width: 320, Scripts: scripts, Scheme: "dark"}.String(), func(t *testing.T) {
+			b := open(t, browser.Start(t), browser.Look{Width: 320, Scripts: scripts, Scheme: "dark"})
 			b.login(t, base, h.token, "/users")
 			read := func() int { return strings.Count(h.Log(), `"message":"accounts read"`) }
 			before := read()
-			b.run(t, chromedp.Click(chromedp.CSS("summary")), chromedp.SendKeys(chromedp.CSS("#device-0"), "laptop"), chromedp.SetValue(chromedp.CSS("#client-0"), "env"),
+			b.Run(t, chromedp.Click(chromedp.CSS("summary")), chromedp.SendKeys(chromedp.CSS("#device-0"), "laptop"), chromedp.SetValue(chromedp.CSS("#client-0"), "env"),
 				chromedp.Click(chromedp.CSS(`form[action="/users/devices"] button`)), chromedp.WaitVisible(chromedp.CSS("pre")))
-			text := ask(t, b, chromedp.Evaluate[string](`document.querySelector("pre").textContent`))
-			b.check(t, "/users/devices")
-			b.picture(t, "/made")
+			text := browser.Ask(t, b.Tab, chromedp.Evaluate[string](`document.querySelector("pre").textContent`))
+			b.Check(t, "/users/devices")
+			b.Picture(t, "/made")
 			_, password, _ := strings.Cut(text, "SMTP_PASSWORD=")
 			password, _, _ = strings.Cut(strings.Trim(password, `'"`), "\n")
 			password = strings.Trim(password, `'"`)
@@ -244,9 +236,9 @@ func TestDevice(t *testing.T) {
 			if reply := h.login(t, "alice", password); !strings.HasPrefix(reply, "235") {
 				t.Fatalf("%s with %q out of\n%s", reply, password, text)
 			}
-			b.run(t, chromedp.Navigate(base+"/users"), chromedp.Click(chromedp.Search(`//a[starts-with(., "Revoke")]`)), chromedp.WaitVisible(chromedp.CSS(".grave")))
-			b.run(t, chromedp.Click(chromedp.CSS(".grave")), chromedp.WaitVisible(chromedp.CSS(".note.good")))
-			b.check(t, "/users/revoke")
+			b.Run(t, chromedp.Navigate(base+"/users"), chromedp.Click(chromedp.Search(`//a[starts-with(., "Revoke")]`)), chromedp.WaitVisible(chromedp.CSS(".grave")))
+			b.Run(t, chromedp.Click(chromedp.CSS(".grave")), chromedp.WaitVisible(chromedp.CSS(".note.good")))
+			b.Check(t, "/users/revoke")
 			lab.Await(t, "the end of the device", patience, func() bool { return strings.HasPrefix(h.login(t, "alice", password), "535") })
 		})
 	}
@@ -255,10 +247,10 @@ func TestDevice(t *testing.T) {
 // TestRevokedTokenEndsTheSession: whoever is logged in with a token that is revoked sees no more, not even what is kept up to date.
 func TestRevokedTokenEndsTheSession(t *testing.T) {
 	h := newHouse(t)
-	b := open(t, startChromium(t), look{1280, true, "light"})
+	b := open(t, browser.Start(t), browser.Look{Width: 1280, Scripts: true, Scheme: "light"})
 	b.login(t, base, h.newToken(t, "guest", "read"), "/now")
 	if out, err := h.Command("token", "revoke", "guest").CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
-	b.run(t, chromedp.Navigate(base+"/refusals"), chromedp.WaitVisible(chromedp.CSS("#token")))
+	b.Run(t, chromedp.Navigate(base+"/refusals"), chromedp.WaitVisible(chromedp.CSS("#token")))
 }

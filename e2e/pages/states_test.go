@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/rs/zerolog"
 
+	"github.com/seed-1397b510/smarthost/e2e/browser"
 	"github.com/seed-1397b510/smarthost/e2e/lab"
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
@@ -98,13 +99,13 @@ func (w *world) serve(t *testing.T, health []admin.Result, refusals ...admin.Ref
 // lookAt looks at pages in every way.
 func lookAt(t *testing.T, chromium context.Context, name, base string, paths ...string) {
 	t.Helper()
-	for _, l := range []look{{320, true, "light"}, {320, false, "dark"}, {1280, false, "light"}, {1280, true, "dark"}} {
+	for _, l := range []browser.Look{{Width: 320, Scripts: true, Scheme: "light"}, {Width: 320, Scripts: false, Scheme: "dark"}, {Width: 1280, Scripts: false, Scheme: "light"}, {Width: 1280, Scripts: true, Scheme: "dark"}} {
 		t.Run(name+"-"+l.String(), func(t *testing.T) {
 			b := open(t, chromium, l)
 			for _, path := range paths {
-				b.run(t, chromedp.Navigate(base+path), chromedp.WaitVisible(chromedp.CSS("main")))
-				b.check(t, path)
-				b.picture(t, name+path)
+				b.Run(t, chromedp.Navigate(base+path), chromedp.WaitVisible(chromedp.CSS("main")))
+				b.Check(t, path)
+				b.Picture(t, name+path)
 			}
 		})
 	}
@@ -117,7 +118,7 @@ func TestNothing(t *testing.T) {
 	w := &world{entries: func(int, int) []admin.Entry { return nil }, status: admin.Status{Version: "1.0.0", Hostname: "mx.example.org", Started: time.Now()}}
 	health := []admin.Result{{Name: "certificate", State: admin.Failed, Why: "there is none yet; clients are told to come back later"},
 		{Name: "accounts", State: admin.Degraded, Why: "there are none, and nobody can log in: smarthost user add NAME"}, {Name: "config", State: admin.OK, Why: "in force"}}
-	lookAt(t, startChromium(t), "nothing", w.serve(t, health), append(everyPage, "/users?user=nobody", "/config?search=nothing", "/refusals?search=nothing")...)
+	lookAt(t, browser.Start(t), "nothing", w.serve(t, health), append(everyPage, "/users?user=nobody", "/config?search=nothing", "/refusals?search=nothing")...)
 }
 
 // badNight is a world with a hundred thousand mails that wait, and its health.
@@ -169,25 +170,25 @@ func TestBadNight(t *testing.T) {
 		}
 		refusals = append(refusals, r)
 	}
-	base, chromium := w.serve(t, health, refusals...), startChromium(t)
+	base, chromium := w.serve(t, health, refusals...), browser.Start(t)
 	lookAt(t, chromium, "night", base, everyPage...)
 
-	b := open(t, chromium, look{320, false, "light"})
-	b.run(t, chromedp.Navigate(base+"/queue"))
+	b := open(t, chromium, browser.Look{Width: 320, Scripts: false, Scheme: "light"})
+	b.Run(t, chromedp.Navigate(base+"/queue"))
 	seen := map[string]bool{}
 	for page := range 5 {
-		for _, id := range ask(t, b, chromedp.Evaluate[[]string](`[...document.querySelectorAll(".cards h2 a")].map((a) => a.textContent)`)) {
+		for _, id := range browser.Ask(t, b.Tab, chromedp.Evaluate[[]string](`[...document.querySelectorAll(".cards h2 a")].map((a) => a.textContent)`)) {
 			seen[id] = true
 		}
 		if want := 50 * (page + 1); len(seen) != want {
 			t.Errorf("after %d pages there were %d mails, want %d", page+1, len(seen), want)
 		}
-		b.run(t, chromedp.Click(chromedp.CSS(`a[rel="next"]`)), chromedp.WaitVisible(chromedp.Search(fmt.Sprintf(`//h2/a[.="06h0w%08d"]`, 50*(page+1)))))
+		b.Run(t, chromedp.Click(chromedp.CSS(`a[rel="next"]`)), chromedp.WaitVisible(chromedp.Search(fmt.Sprintf(`//h2/a[.="06h0w%08d"]`, 50*(page+1)))))
 	}
-	if text := b.text(t); !strings.Contains(text, "all 100,000") {
+	if text := b.Text(t); !strings.Contains(text, "all 100,000") {
 		t.Error(text)
 	}
-	b.run(t, chromedp.Click(chromedp.CSS(".more a")), chromedp.WaitVisible(chromedp.Search(`//h2/a[.="06h0w00000000"]`)))
+	b.Run(t, chromedp.Click(chromedp.CSS(".more a")), chromedp.WaitVisible(chromedp.Search(`//h2/a[.="06h0w00000000"]`)))
 }
 
 // What strangers can choose, they have chosen badly: it is text, and breaks no page.
@@ -216,5 +217,5 @@ func TestHostileValues(t *testing.T) {
 	w.config.File = long
 	w.status = admin.Status{Version: evil, Hostname: evil, Started: at, Limits: w.status.Limits, Queue: admin.QueueSize{Messages: len(entries)},
 		Config: admin.ConfigSummary{Doors: values, Relay: long}, Certificate: admin.CertificateInForce{Names: values, Issuer: long, Expires: at}}
-	lookAt(t, startChromium(t), "hostile", w.serve(t, health, refusals...), append(everyPage, "/users/revoke?user=%3Cb%3E%E2%80%AEx&device="+strings.Repeat("wide", 900), "/queue?account=%3Cb%3E%E2%80%AEx")...)
+	lookAt(t, browser.Start(t), "hostile", w.serve(t, health, refusals...), append(everyPage, "/users/revoke?user=%3Cb%3E%E2%80%AEx&device="+strings.Repeat("wide", 900), "/queue?account=%3Cb%3E%E2%80%AEx")...)
 }
