@@ -166,6 +166,20 @@ func TestMailpitOfOneUser(t *testing.T) {
 	}
 }
 
+// A message is read when somebody opens it, and not when a program takes it apart.
+func TestMailpitReads(t *testing.T) {
+	for path, want := range map[string]int{"/api/v1/message/latest/headers": 1, "/api/v1/message/latest/raw": 1, "/api/v1/message/latest/part/2": 1,
+		"/api/v1/message/latest": 0, "/view/latest.txt": 0, "/view/latest.html": 0} {
+		h := newHouse(t)
+		h.sent("alice", "a@example.com", "b@example.net", "Subject: x\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"+
+			"--b\nContent-Type: text/html\n\n<p>x\n--b\nContent-Type: text/csv\nContent-Disposition: attachment; filename=a.csv\n\n1\n--b--\n")
+		h.ask(http.StatusOK, "GET", path, "")
+		if page := get[mailpitMessages](h, "/api/v1/search?query=is:unread"); page.Count != want || page.Unread != want {
+			t.Errorf("%s: %d of %d are found unread, and not %d", path, page.Count, page.Unread, want)
+		}
+	}
+}
+
 func TestMailpitPages(t *testing.T) {
 	h := newHouse(t)
 	c, err := h.client("alice", "secret")

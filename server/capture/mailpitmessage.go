@@ -158,7 +158,7 @@ func readable(source string) string {
 	}
 }
 
-// named is the message that a path names; "latest" is the newest, or the newest that a search finds. It is read with that.
+// named is the message that a path names; "latest" is the newest, or the newest that a search finds.
 func (s *Server) named(r *request, id string) (*smarthosttest.Message, error) {
 	all, missing := newest(r), "Message not found"
 	var err error
@@ -174,12 +174,20 @@ func (s *Server) named(r *request, id string) (*smarthosttest.Message, error) {
 	if len(all) == 0 {
 		return nil, &Fault{Status: http.StatusNotFound, What: missing}
 	}
-	s.read.set(true, all[0])
 	return all[0], nil
 }
 
+// opened is the message that a path names, and it is read with that. Who asks for its header, its source or a part has not read it.
+func (s *Server) opened(r *request, id string) (*smarthosttest.Message, error) {
+	m, err := s.named(r, id)
+	if err == nil {
+		s.read.set(true, m)
+	}
+	return m, err
+}
+
 func (s *Server) mailpitMessage(w http.ResponseWriter, r *request) error {
-	m, err := s.named(r, r.PathValue("id"))
+	m, err := s.opened(r, r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -273,7 +281,7 @@ func (s *Server) mailpitPart(w http.ResponseWriter, r *request) error {
 func (s *Server) mailpitView(w http.ResponseWriter, r *request) error {
 	id, isHTML := strings.CutSuffix(r.PathValue("file"), ".html")
 	id, isText := strings.CutSuffix(id, ".txt")
-	m, err := s.named(r, id)
+	m, err := s.opened(r, id)
 	if err != nil || isHTML && isText {
 		return &Fault{Status: http.StatusNotFound, What: "Message not found"}
 	}
