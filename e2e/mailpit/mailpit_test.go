@@ -28,7 +28,7 @@ func build(t *testing.T) programs {
 	command.Dir = "testdata/clients"
 	command.Env = append(os.Environ(), "GOPROXY=off", "GOWORK=off")
 	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("%v; with a network, go -C e2e/mailpit/testdata/clients mod download fetches what is missing\n%s", err, out)
+		t.Fatalf("build the clients: %v; where there is a network, e2e/run fetches what is missing\n%s", err, out)
 	}
 	return programs{filepath.Join(folder, "clients"), filepath.Join(folder, "mailpit")}
 }
