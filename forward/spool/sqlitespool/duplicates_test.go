@@ -107,15 +107,17 @@ func TestKeyThatComesAgain(t *testing.T) {
 
 // A transaction that failed leaves no key behind in memory: the message was refused, and has to be taken when it comes again.
 func TestKeyOfAFailedTransaction(t *testing.T) {
-	s := open(t, t.TempDir())
-	seal := spool.Seal{Key: []byte("key"), Window: time.Hour}
-	spoil(t, s, "ALTER TABLE total RENAME TO away")
-	if err := commit(s, letter("bob@a.example", "a.example"), nil, seal); err == nil {
-		t.Fatal("taken without the table of totals")
-	}
-	spoil(t, s, "ALTER TABLE away RENAME TO total")
-	time.Sleep(reopenPause)
-	if err := commit(s, letter("bob@a.example", "a.example"), nil, seal); err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		seal := spool.Seal{Key: []byte("key"), Window: time.Hour}
+		spoil(t, s, "ALTER TABLE total RENAME TO away")
+		if err := commit(s, letter("bob@a.example", "a.example"), nil, seal); err == nil {
+			t.Fatal("taken without the table of totals")
+		}
+		spoil(t, s, "ALTER TABLE away RENAME TO total")
+		time.Sleep(reopenPause)
+		if err := commit(s, letter("bob@a.example", "a.example"), nil, seal); err != nil {
+			t.Error(err)
+		}
+	})
 }
