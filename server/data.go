@@ -49,7 +49,7 @@ func (s *session) Data(io.Reader) error {
 		s.logMessage(envelope).Str("first", duplicate.ID).Msg("duplicate")
 		return s.words().alreadyQueued(duplicate.ID)
 	case errors.Is(err, guard.ErrCut), errors.Is(err, guard.ErrReset):
-		s.server.metrics.cut.Inc()
+		s.server.metrics.brokenOff(err)
 		s.logMessage(envelope).Str("stage", "DATA").Str("cause", err.Error()).Msg("refused")
 		return s.words().notStored() // nobody is there to read it
 	case inStorage:

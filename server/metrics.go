@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -29,6 +30,14 @@ const (
 	turnedAll     = "all"
 )
 
+// Why there was no message though its content had begun: the label of smarthost_messages_cut_total.
+const (
+	cutReset  = "reset"
+	cutSilent = "silent"
+	cutSlow   = "slow"
+	cutLost   = "lost"
+)
+
 // metrics counts what happens at the doors. Nothing of a client's gets into a label.
 type metrics struct {
 	accepted   prometheus.Counter
@@ -44,7 +53,7 @@ type metrics struct {
 	octets     prometheus.Counter
 	recipients prometheus.Counter
 	duplicates prometheus.Counter
-	cut        prometheus.Counter
+	cut        *prometheus.CounterVec
 	commit     prometheus.Histogram
 }
 
@@ -83,7 +92,8 @@ func (s *Server) newMetrics(r prometheus.Registerer) *metrics {
 		octets:     counter("smarthost_message_bytes_total", "Octets of the messages that were taken."),
 		recipients: counter("smarthost_message_recipients_total", "Recipients of the messages that were taken."),
 		duplicates: counter("smarthost_duplicates_total", "Messages sent again that were answered 250 and not queued twice."),
-		cut:        counter("smarthost_messages_cut_total", "Messages that the client broke off before their end."),
+		cut: vector("smarthost_messages_cut_total",
+			"Messages that were broken off before their end, by reason: reset (the client took it back), silent or slow (it was waited for too long, or was ten minutes behind 50 octets a second), or lost (the connection ended in another way).", "reason"),
 		commit: auto.NewHistogram(prometheus.HistogramOpts{Name: "smarthost_commit_seconds",
 			Help:    "How long it takes from a message's final dot to its being on disk, or to the fault.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .1, .5, 2.5, 10}}),
@@ -120,6 +130,9 @@ func (m *metrics) begin() {
 	for _, reason := range []string{turnedAddress, turnedAll} {
 		m.turnedAway.WithLabelValues(reason)
 	}
+	for _, reason := range []string{cutReset, cutSilent, cutSlow, cutLost} {
+		m.cut.WithLabelValues(reason)
+	}
 	m.violations.WithLabelValues("HTTP request")
 }
 
@@ -149,6 +162,20 @@ func (m *metrics) took(e *spool.Envelope, size int64) {
 	m.messages.Inc()
 	m.octets.Add(float64(size))
 	m.recipients.Add(float64(len(e.Recipients)))
+}
+
+// brokenOff counts a message that has no end; err is what the guard's Content gave.
+func (m *metrics) brokenOff(err error) {
+	reason := cutLost
+	switch {
+	case errors.Is(err, guard.ErrReset):
+		reason = cutReset
+	case errors.Is(err, guard.ErrSilent):
+		reason = cutSilent
+	case errors.Is(err, guard.ErrSlow):
+		reason = cutSlow
+	}
+	m.cut.WithLabelValues(reason).Inc()
 }
 
 // turned counts a connection that was turned away: the guard says by the status that the server is busy as a whole.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"strconv"
+	"time"
 )
 
 // bdat answers BDAT (RFC 3030 §2) outside a message. The first chunk of one looks like DATA to go-smtp.
@@ -42,7 +43,7 @@ func (c *Conn) beginChunk(arg []byte) bool {
 	if err != nil || number[0] == '+' || more && !last {
 		c.violation("BDAT without a size")
 		c.die("501 5.5.4 Syntax: BDAT size [LAST]; closing, for the end of the chunk is not known", errProtocol)
-		b.err = ErrCut
+		b.err = c.cut()
 		return false
 	}
 	b.chunk, b.left, b.last = int64(size), int64(size), last
@@ -94,7 +95,7 @@ func (c *Conn) readSome(p []byte) int {
 	data := c.in.unread()
 	n := copy(p, data[:min(int64(len(data)), b.left)])
 	b.chunks.scan(p[:n])
-	c.in.r += n
+	c.came(n)
 	b.left -= int64(n)
 	b.size += int64(n)
 	c.weigh(b.chunks.flaw)
@@ -105,16 +106,18 @@ func (c *Conn) readSome(p []byte) int {
 func (c *Conn) nextChunk() {
 	b := &c.body
 	for b.err == nil {
-		until, why := c.deadline(c.t.Command)
+		begin := time.Now()
+		until, why := c.contentDeadline(begin, c.t.Command)
 		line, fault, err := c.readLine(until, false)
+		b.behind += time.Since(begin)
 		if err != nil {
 			c.readEnded(err, why)
-			b.err = ErrCut
+			b.err = c.cut()
 			return
 		}
 		if c.askLine(line, fault, true) || !c.judge(line, fault) {
 			if c.dead.Load() {
-				b.err = ErrCut
+				b.err = c.cut()
 			}
 			continue
 		}
@@ -133,7 +136,7 @@ func (c *Conn) nextChunk() {
 			c.say(replyBusy)
 		default:
 			if c.simple(v); c.dead.Load() {
-				b.err = ErrCut
+				b.err = c.cut()
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -68,7 +69,7 @@ func (c *Conn) command() ([]byte, bool) {
 		c.stash = nil
 		return line, true
 	}
-	until, why := c.deadline(c.t.Command)
+	until, why := c.deadline(time.Now(), c.t.Command)
 	line, fault, err := c.readLine(until, true)
 	if err != nil {
 		c.readEnded(err, why)
@@ -95,6 +96,8 @@ func (c *Conn) readEnded(err, why error) {
 			text = "waited too long for a login"
 		case errors.Is(why, errLong):
 			text = "ends a session that has lasted too long"
+		case errors.Is(why, ErrSlow):
+			text = "waited too long for a message that comes at less than 50 octets a second"
 		case c.body.active:
 			text = "waited too long for the rest of the message"
 		}

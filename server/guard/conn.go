@@ -20,7 +20,6 @@ import (
 var (
 	errGone     = errors.New("the client closed the connection")
 	errLost     = errors.New("the connection was lost")
-	errSilent   = errors.New("the client sent nothing for too long")
 	errLate     = errors.New("the client did not log in in time")
 	errLong     = errors.New("the session lasted too long")
 	errDrained  = errors.New("the server is shutting down")
@@ -299,9 +298,8 @@ func (c *Conn) shuttingDown() bool {
 }
 
 // deadline is when a wait that begins now and may take d is over, and why.
-func (c *Conn) deadline(d time.Duration) (time.Time, error) {
-	now := time.Now()
-	at, why := now.Add(d), errSilent
+func (c *Conn) deadline(now time.Time, d time.Duration) (time.Time, error) {
+	at, why := now.Add(d), ErrSilent
 	if login := c.born.Add(c.t.Login); !c.loggedIn.Load() && login.Before(at) {
 		at, why = login, errLate
 	}

@@ -4,9 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/emersion/go-smtp"
 )
+
+// octetTime is how much later each octet of content lets its message be: 50 octets a second are asked for. A line of 500 octets/s that stalls for
+// two minutes in every two and a half keeps up, with all that TLS adds; one octet in each wait does not.
+const octetTime = 20 * time.Millisecond
 
 // slack is how much more than twice MaxMessageSize a client may send before the guard hangs up, in octets.
 const slack = 1 << 20
@@ -19,8 +24,9 @@ type body struct {
 	ended  bool // go-smtp has been given the end of the message
 	taken  bool // taken back by the client, so nobody waits for the answer
 	err    error
-	size   int64 // octets of content
-	raw    int64 // octets read
+	size   int64         // octets of content
+	raw    int64         // octets read
+	behind time.Duration // how much longer the client was waited for than the octets that came may take; never negative
 
 	scanner
 
@@ -75,7 +81,7 @@ func (c *Conn) readData(p []byte) int {
 		return 0
 	}
 	wrote, read := b.scan(p, c.in.unread())
-	c.in.r += read
+	c.came(read)
 	b.raw += int64(read)
 	b.size += int64(wrote)
 	c.weigh(b.scanner.flaw)
@@ -90,15 +96,36 @@ func (c *Conn) more() bool {
 	if c.in != nil && c.in.r < c.in.w {
 		return true
 	}
-	until, why := c.deadline(c.t.Content)
+	begin := time.Now()
+	until, why := c.contentDeadline(begin, c.t.Content)
 	c.arm(until, false)
 	if err := c.fill(); err != nil {
 		c.readEnded(err, why)
-		c.body.err = ErrCut
+		c.body.err = c.cut()
 		return false
 	}
+	c.body.behind += time.Since(begin)
 	return true
 }
+
+// contentDeadline is deadline inside a message: the message as a whole must not fall behind by more than Timeouts.Lag. Our own work does not
+// count, only the waits.
+func (c *Conn) contentDeadline(now time.Time, d time.Duration) (time.Time, error) {
+	at, why := c.deadline(now, d)
+	if slow := now.Add(c.t.Lag - c.body.behind); slow.Before(at) {
+		at, why = slow, ErrSlow
+	}
+	return at, why
+}
+
+// came takes n octets of content off the buffer.
+func (c *Conn) came(n int) {
+	c.in.r += n
+	c.body.behind = max(0, c.body.behind-time.Duration(n)*octetTime)
+}
+
+// cut is what content that the connection did not outlive ends with.
+func (c *Conn) cut() error { return fmt.Errorf("%w: %w", ErrCut, c.reason) }
 
 // weigh judges the content read so far.
 func (c *Conn) weigh(f flaw) {
@@ -129,7 +156,7 @@ func (c *Conn) tooMuch(n int64) bool {
 func (c *Conn) hangUp() {
 	c.violation("much more content than is allowed")
 	c.die(fmt.Sprintf("421 4.3.4 %s takes messages of no more than %d octets, closing", c.g.Hostname, c.g.MaxMessageSize), errProtocol)
-	c.body.err = ErrCut
+	c.body.err = c.cut()
 }
 
 // finishContent is called when go-smtp reads on: the Session has seen enough. The rest of the message is thrown away,
@@ -160,7 +187,7 @@ func (c *Conn) swallow() {
 			return
 		}
 		n := min(int64(len(c.in.unread())), b.left)
-		c.in.r += int(n)
+		c.came(int(n))
 		b.left -= n
 	}
 }

@@ -208,7 +208,7 @@ func TestConnectionLostInContent(t *testing.T) {
 			t.Errorf("%q: taken: %q", content, msgs)
 		}
 		r.b.mu.Lock()
-		if len(r.b.errs) != 1 || r.b.errs[0] != ErrCut {
+		if len(r.b.errs) != 1 || !errors.Is(r.b.errs[0], ErrCut) {
 			t.Errorf("%q: Content gave %v", content, r.b.errs)
 		}
 		r.b.mu.Unlock()

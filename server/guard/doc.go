@@ -10,7 +10,7 @@
 //     (RFC 3030). A connection lost or silent before that gives [ErrCut], never io.EOF, and nothing that was content
 //     is ever run as a command. Content with bare CR, bare LF or NUL is refused.
 //   - Every failure is final: after it only the end of the connection follows.
-//   - Every wait has a limit. The limits are the guard's; go-smtp's own calls for deadlines do nothing.
+//   - Every wait has a limit, and a message as a whole must not fall ten minutes behind 50 octets a second. The limits are the guard's; go-smtp's own calls for deadlines do nothing.
 //   - Replies have the codes that the RFCs ask for, an enhanced code on every line (RFC 2034), and no octet of the client's
 //     that is not printable. They go out when the guard would have to wait for the client, so a pipelined group costs one TLS record.
 //

@@ -10,9 +10,15 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// ErrCut is what [Conn.Content] gives when the client went away, fell silent or broke the protocol inside the message:
-// there is no message, and the connection is over.
+// ErrCut is what [Conn.Content] gives, wrapped together with the reason, when the client went away, fell silent, was too slow or broke
+// the protocol inside the message: there is no message, and the connection is over.
 var ErrCut = errors.New("the connection ended inside the message")
+
+// Reasons that come with [ErrCut], and for Hooks.Closed.
+var (
+	ErrSilent = errors.New("the client sent nothing for too long")   // Timeouts.Content, or Timeouts.Command
+	ErrSlow   = errors.New("the client sent the message too slowly") // Timeouts.Lag
+)
 
 // ErrReset is what [Conn.Content] gives when the client took back a message sent with BDAT, by RSET, EHLO, HELO or QUIT
 // (RFC 3030 §2): there is no message, and the connection goes on.
@@ -53,7 +59,8 @@ type Guard struct {
 type Timeouts struct {
 	Command   time.Duration // wait for a command: 5 min (RFC 5321 §4.5.3.2.7)
 	Handshake time.Duration // the whole TLS handshake, and the PROXY header: 30 s
-	Content   time.Duration // wait for the next octets inside DATA or BDAT: 3 min (RFC 5321 §4.5.3.2.5)
+	Content   time.Duration // wait for the next octets inside DATA or BDAT: 5 min, where RFC 5321 §4.5.3.2.5 has clients wait 3
+	Lag       time.Duration // how far a message may fall behind 50 octets/s, by the waits for its client alone: 10 min
 	Write     time.Duration // one write: 2 min
 	Login     time.Duration // from accept to a successful AUTH, absolute: 10 min
 	Session   time.Duration // the whole session, absolute: 24 h
@@ -66,7 +73,8 @@ func (t Timeouts) withDefaults() Timeouts {
 	}{
 		{&t.Command, 5 * time.Minute},
 		{&t.Handshake, 30 * time.Second},
-		{&t.Content, 3 * time.Minute},
+		{&t.Content, 5 * time.Minute},
+		{&t.Lag, 10 * time.Minute},
 		{&t.Write, 2 * time.Minute},
 		{&t.Login, 10 * time.Minute},
 		{&t.Session, 24 * time.Hour},

@@ -121,7 +121,7 @@ func (c *Conn) endOfContent() error {
 	}
 	c.body.taken = true // the session's answer is for nobody
 	if c.dead.Load() {
-		return ErrCut
+		return c.cut()
 	}
 	return ErrReset
 }
