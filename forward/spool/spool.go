@@ -96,6 +96,7 @@ type Draft interface {
 	io.Writer
 	// Commit makes the message durable: when it returns nil the message survives a power cut.
 	// *Duplicate: the same message is already queued or was sent within the window; nothing was kept.
+	// Of such a message those recipients are kept whom an operator took out meanwhile (Remove, Return), if there are any.
 	// Any other error: nothing was kept.
 	Commit(ctx context.Context, seal Seal) error
 	// Abort forgets the draft. After Commit it does nothing, so that it can be deferred.

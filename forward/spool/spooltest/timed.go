@@ -18,6 +18,7 @@ func runTimed(t *testing.T, open Opener) {
 		"extend_prolongs":              testExtend,
 		"waiting_mail_is_due_in_time":  testWaiting,
 		"the_same_mail_within_the_day": testDuplicate,
+		"the_same_mail_after_its_time": testOldDuplicate,
 		"orders_outlive_a_lease":       testOrdersExpire,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,5 +109,28 @@ func testDuplicate(h *harness) {
 		h.settle(h.claimOne(), 250, 0)
 		h.empty()
 		time.Sleep(2 * time.Hour)
+	}
+}
+
+// A mail that was sent again after its time is another one: what is taken out of the first is no reason to send the second twice.
+func testOldDuplicate(h *harness) {
+	seal := spool.Seal{Key: []byte("key"), Window: time.Hour}
+	first, second := letter("bob@a.example", "bob@b.example"), letter("bob@a.example", "bob@b.example")
+	h.check(h.commit(first, "x", seal))
+	time.Sleep(2 * time.Hour)
+	h.check(h.commit(second, "x", seal))
+	h.change(spool.Remove, spool.Filter{IDs: []string{first.ID}, Destination: "a.example"})
+	err := h.commit(letter("bob@a.example", "bob@b.example"), "x", seal)
+	if duplicate, is := errors.AsType[*spool.Duplicate](err); !is || duplicate.ID != second.ID {
+		h.Errorf("the same mail after the drop of an old one: %v", err)
+	}
+	h.change(spool.Remove, spool.Filter{IDs: []string{second.ID}, Destination: "b.example"})
+	time.Sleep(30 * time.Minute)
+	third := letter("bob@a.example", "bob@b.example")
+	h.check(h.commit(third, "x", spool.Seal{Key: seal.Key, Window: time.Minute}))
+	h.same("queued", len(h.list(spool.Filter{IDs: []string{third.ID}})), 1)
+	time.Sleep(29 * time.Minute)
+	if err := h.commit(letter("bob@a.example", "bob@b.example"), "x", seal); err == nil {
+		h.Error("a mail is forgotten before its window is over, because what came of it last has a shorter one")
 	}
 }

@@ -20,6 +20,7 @@ type enqueue struct {
 	envelope spool.Envelope // for the cache; without recipients
 	record   []byte
 	rows     []row
+	kept     []row // of these, what the transaction writes: all, or what may be sent anew
 	top, cut []byte
 	body     []byte // nil if file
 	written  int64
@@ -38,13 +39,19 @@ func (e *enqueue) durable() bool { return true }
 
 func (e *enqueue) apply(b *batch) (refused, fault error) {
 	id := e.envelope.ID
+	e.kept = e.rows
+	var first remembered
 	if e.key != nil {
-		first, err := b.known(e.key)
-		if err != nil {
-			return nil, err
+		if first, fault = b.known(e.key); fault != nil {
+			return nil, fault
 		}
-		if first != "" {
-			return &spool.Duplicate{ID: first}, nil
+		if first.id != "" {
+			if e.kept, fault = first.anew.missing(e.rows); fault != nil {
+				return nil, fault
+			}
+			if len(e.kept) == 0 {
+				return &spool.Duplicate{ID: first.id}, nil
+			}
 		}
 	}
 	n, err := b.exec("INSERT OR IGNORE INTO message (id, account, arrived, size, envelope, top, cut, sum, written, body_sum, body, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -56,7 +63,7 @@ func (e *enqueue) apply(b *batch) (refused, fault error) {
 		return &spool.Duplicate{ID: id}, nil
 	}
 	e.due, e.held = b.now, e.held[:0]
-	for _, r := range e.rows {
+	for _, r := range e.kept {
 		state, due, orders := spool.Queued, any(b.now), []byte(nil)
 		if rule := e.s.holder(e.envelope.Account, e.envelope.From, r.destination); rule != "" {
 			state, due, e.held = spool.Held, nil, append(e.held, r.destination)
@@ -71,7 +78,11 @@ func (e *enqueue) apply(b *batch) (refused, fault error) {
 		*b.totals.of(state)++
 	}
 	if e.key != nil {
-		if err := b.remember(e.key, id, b.now+e.window.Milliseconds()); err != nil {
+		left, err := b.after(first)
+		if err == nil {
+			err = b.remember(e.key, remembered{id, max(first.until, b.now+e.window.Milliseconds()), left})
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -82,7 +93,7 @@ func (e *enqueue) apply(b *batch) (refused, fault error) {
 
 func (e *enqueue) applied() {
 	e.s.cache.put(&kept{envelope: e.envelope, top: e.top, body: e.body, file: e.file})
-	for _, r := range e.rows {
+	for _, r := range e.kept {
 		if !slices.Contains(e.held, r.destination) {
 			e.s.agenda.note(r.destination, e.due)
 		}

@@ -217,7 +217,11 @@ func (s *Spool) settlement(l *lease, t spool.Settlement) (*settle, error) {
 	}
 	for _, r := range l.recipients {
 		if res := results[string(r.Address)]; res != nil {
-			if class := res.Reply.Code / 100; class == 2 || class == 5 {
+			class := res.Reply.Code / 100
+			if class == 5 && l.marks.fate != "" { // it was not tried, for it is an operator who ends it
+				c.ordered = append(c.ordered, r)
+			}
+			if class == 2 || class == 5 {
 				continue
 			}
 			r.Last = newResult(*res)

@@ -244,7 +244,11 @@ func (c *control) remove(b *batch, t *target, r *now) error {
 		return err
 	}
 	*b.totals.of(r.state)--
-	if err := b.unremember(id); err != nil {
+	gone := rs
+	if r.damaged != nil {
+		gone = nil // their addresses may be wrong
+	}
+	if err := b.allow(id, gone); err != nil {
 		return err
 	}
 	if t.gone, err = b.forget(id, size); err != nil {

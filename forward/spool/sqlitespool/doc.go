@@ -13,7 +13,7 @@
 // committed has been moved into the main file and synced; a failed sync is never repeated on the same data.
 //
 // Keys of duplicates are written to the end of a table that is in memory too, and go to their place among the others in bulk. An order that takes
-// mail out forgets its key in the same transaction.
+// recipients out notes them at their mail's key in the same transaction: when the same mail comes again it is queued for them, and for them alone.
 //
 // Leases are kept in memory: only this process hands them out, and when it ends all of them are over. A claim therefore writes nothing.
 // Fences start at the clock, so that no fence of an earlier process is ever valid again.
@@ -23,7 +23,7 @@
 // Orders are written into the delivery's row, which they change anyhow, and go to the history when it ends;
 // old rows go with later transactions, some hundred at a time, and every ten minutes when there are none.
 //
-// The format is 5. Open brings a database of an older one to it in one transaction that adds columns and tables; there is no way back.
+// The format is 6. Open brings a database of an older one to it in one transaction that adds columns and tables; there is no way back.
 //
 // Events are written down in the transaction that makes them true, once for each listener that wants them, and are gone when Told says so.
 //

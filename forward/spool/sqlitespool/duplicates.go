@@ -2,6 +2,8 @@ package sqlitespool
 
 import (
 	"database/sql/driver"
+	"encoding/json"
+	"slices"
 )
 
 // mergeKeys is how many keys are put into their order at a time. Keys are random: each that goes to its place by itself changes a page of its own,
@@ -14,56 +16,163 @@ const mergeKeys = 2048
 type duplicates map[string]remembered
 
 type remembered struct {
-	id    string
-	until int64 // milliseconds since 1970
+	id    string // of the message that was taken with it last; "": the key is not known
+	until int64  // milliseconds since 1970
+	anew  *anew  // nil: nothing of the mail may be sent anew
+}
+
+// anew is what of a mail may be sent anew, though its key is known: that which an operator took out.
+type anew struct {
+	To     []octets `json:"to,omitempty"`     // recipients
+	Beside []string `json:"beside,omitempty"` // ids of earlier messages of the mail: each may still bring what later ones are without
+}
+
+// encode is the column; nil is NULL.
+func (a *anew) encode() ([]byte, error) {
+	if a == nil {
+		return nil, nil
+	}
+	return json.Marshal(a)
+}
+
+// decode takes the columns id, until, anew. If it cannot be told what may be sent anew, the key is not known: better all of it twice than a part never.
+func decode(v []driver.Value) remembered {
+	r := remembered{id: str(v[0]), until: integer(v[1])}
+	if v[2] != nil {
+		r.anew = &anew{}
+		if json.Unmarshal(blob(v[2]), r.anew) != nil {
+			return remembered{}
+		}
+	}
+	return r
 }
 
 // readDuplicates reads the keys that are not in order yet.
 func readDuplicates(c *conn) (duplicates, error) {
 	d := duplicates{}
-	err := c.query("SELECT key, id, until FROM recent ORDER BY n", func(v []driver.Value) error {
-		d[string(blob(v[0]))] = remembered{str(v[1]), integer(v[2])}
+	err := c.query("SELECT id, until, anew, key FROM recent ORDER BY n", func(v []driver.Value) error {
+		d[string(blob(v[3]))] = decode(v)
 		return nil
 	})
 	return d, err
 }
 
-// known is the id of the message that was taken with this key; "" if there is none.
-func (b *batch) known(key []byte) (id string, err error) {
-	if r, ok := b.duplicates[string(key)]; ok {
-		if r.until > b.now {
-			id = r.id
-		}
-		return id, nil
+// known is what was taken with this key and still counts.
+func (b *batch) known(key []byte) (r remembered, err error) {
+	r, recent := b.duplicates[string(key)]
+	if !recent {
+		err = b.query("SELECT id, until, anew FROM duplicate WHERE key = ?", func(v []driver.Value) error { r = decode(v); return nil }, key)
 	}
-	err = b.query("SELECT id FROM duplicate WHERE key = ? AND until > ?", func(v []driver.Value) error { id = str(v[0]); return nil }, key, b.now)
-	return id, err
+	if r.until <= b.now {
+		r = remembered{}
+	}
+	return r, err
 }
 
-// remember has the key known until then. What was remembered of it before goes: a message that comes again and again after its time
+// remember has the key known. What was remembered of it before goes: a message that comes again and again after its time
 // would otherwise add a row each time, and never be merged.
-func (b *batch) remember(key []byte, id string, until int64) error {
+func (b *batch) remember(key []byte, r remembered) error {
 	if _, again := b.duplicates[string(key)]; again {
 		if _, err := b.exec("DELETE FROM recent WHERE key = ?", key); err != nil {
 			return err
 		}
 	}
-	b.duplicates[string(key)] = remembered{id, until}
-	_, err := b.exec("INSERT INTO recent (key, id, until) VALUES (?,?,?)", key, id, until)
+	b.duplicates[string(key)] = r
+	text, err := r.anew.encode()
+	if err != nil {
+		return err
+	}
+	_, err = b.exec("INSERT INTO recent (key, id, until, anew) VALUES (?,?,?,?)", key, r.id, r.until, text)
 	return err
 }
 
-// unremember lets a message come again: its mail was taken out before all of it was delivered.
-func (b *batch) unremember(id string) error {
+// missing leaves of a mail's deliveries what may be sent anew.
+func (a *anew) missing(rows []row) (kept []row, err error) {
+	if a == nil {
+		return nil, nil
+	}
+	for _, r := range rows {
+		var rs []recipient
+		if err := json.Unmarshal(r.recipients, &rs); err != nil {
+			return nil, err
+		}
+		rs = slices.DeleteFunc(rs, func(r recipient) bool { return !slices.Contains(a.To, r.Address) })
+		if len(rs) == 0 {
+			continue
+		}
+		text, err := json.Marshal(rs)
+		if err != nil {
+			return nil, err
+		}
+		kept = append(kept, row{r.destination, text})
+	}
+	return kept, nil
+}
+
+// after is what may be sent anew once all that could be was: nothing, until an operator takes out more of this message or of those before it
+// that are still in the queue.
+func (b *batch) after(r remembered) (*anew, error) {
+	if r.id == "" {
+		return nil, nil
+	}
+	var a anew
+	for _, id := range append(r.anew.Beside, r.id) {
+		n, err := b.number("SELECT count(*) FROM message WHERE id = ?", id)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			a.Beside = append(a.Beside, id)
+		}
+	}
+	if len(a.Beside) == 0 {
+		return nil, nil
+	}
+	return &a, nil
+}
+
+// allow lets recipients of a message be sent anew: they were taken out before they had it. The mail's others, who have it or wait for it, are not
+// sent it again. No recipients: it is not known which they were, so all of the mail may come.
+func (b *batch) allow(id string, rs []recipient) error {
 	var key []byte
 	if err := b.query("SELECT key FROM message WHERE id = ?", func(v []driver.Value) error { key = blob(v[0]); return nil }, id); err != nil || key == nil {
 		return err
 	}
-	if b.duplicates[string(key)].id == id {
-		delete(b.duplicates, string(key))
+	r, err := b.known(key)
+	if err != nil || r.id != id && (r.anew == nil || !slices.Contains(r.anew.Beside, id)) {
+		return err
 	}
-	for _, sql := range []string{"DELETE FROM recent WHERE key = ? AND id = ?", "DELETE FROM duplicate WHERE key = ? AND id = ?"} {
-		if _, err := b.exec(sql, key, id); err != nil {
+	if len(rs) == 0 {
+		return b.unremember(key)
+	}
+	a := anew{}
+	if r.anew != nil {
+		a = anew{slices.Clone(r.anew.To), r.anew.Beside}
+	}
+	for i := range rs {
+		if !slices.Contains(a.To, rs[i].Address) {
+			a.To = append(a.To, rs[i].Address)
+		}
+	}
+	r.anew = &a
+	text, err := r.anew.encode()
+	if err != nil {
+		return err
+	}
+	table := "duplicate"
+	if _, recent := b.duplicates[string(key)]; recent {
+		table = "recent"
+		b.duplicates[string(key)] = r
+	}
+	_, err = b.exec("UPDATE "+table+" SET anew = ? WHERE key = ?", text, key)
+	return err
+}
+
+// unremember lets all of a mail come again.
+func (b *batch) unremember(key []byte) error {
+	delete(b.duplicates, string(key))
+	for _, sql := range []string{"DELETE FROM recent WHERE key = ?", "DELETE FROM duplicate WHERE key = ?"} {
+		if _, err := b.exec(sql, key); err != nil {
 			return err
 		}
 	}
@@ -79,7 +188,7 @@ func (b *batch) merge() error {
 	if _, err := b.exec("DELETE FROM duplicate WHERE key IN (SELECT key FROM duplicate WHERE until <= ? ORDER BY until LIMIT 4096)", b.now); err != nil {
 		return err
 	}
-	if _, err := b.exec("INSERT OR REPLACE INTO duplicate (key, id, until) SELECT key, id, until FROM recent ORDER BY key, n"); err != nil {
+	if _, err := b.exec("INSERT OR REPLACE INTO duplicate (key, id, until, anew) SELECT key, id, until, anew FROM recent ORDER BY key, n"); err != nil {
 		return err
 	}
 	_, err := b.exec("DELETE FROM recent")

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,23 @@ import (
 func numbered(n uint64) []byte {
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64(nil, n))
 	return sum[:16]
+}
+
+// mergeAll puts all keys that are not in order there, by others that come.
+func mergeAll(t *testing.T, s *Spool) {
+	t.Helper()
+	others := uint64(1 << 32)
+	if err := s.submit(onWriter(func(b *batch) error {
+		for len(b.duplicates) < mergeKeys {
+			others++
+			if err := b.remember(numbered(others), remembered{id: "other", until: never}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Keys are known before and after they were put into order, also once the queue was opened again, and gone when their time is over.
@@ -120,4 +138,87 @@ func TestKeyOfAFailedTransaction(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// What may be sent anew is known before and after keys were put into order, also once the queue was opened again.
+func TestPartsOfKeysInOrder(t *testing.T) {
+	s := open(t, t.TempDir())
+	send := func(n uint64) (id string, err error) {
+		e := letter("bob@a.example", "a.example")
+		e.Recipients = append(e.Recipients, spool.Recipient{Address: "bob@b.example", Destination: "b.example"})
+		return e.ID, commit(s, e, nil, spool.Seal{Key: numbered(n), Window: time.Hour})
+	}
+	drop := func(id, destination string) {
+		t.Helper()
+		if out, err := s.Change(t.Context(), spool.Order{Verb: spool.Remove, Filter: spool.Filter{IDs: []string{id}, Destination: destination}}, nil); err != nil || out.Changed != 1 {
+			t.Fatal(out, err)
+		}
+	}
+	ids := make([]string, 3)
+	for n := range ids {
+		var err error
+		if ids[n], err = send(uint64(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := func(what string, n uint64, want string) {
+		t.Helper()
+		id, err := send(n)
+		var got []string
+		if err == nil {
+			for e, err := range s.List(t.Context(), spool.Filter{IDs: []string{id}}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, e.Destination)
+			}
+			ids[n] = id
+		} else if !errors.As(err, new(*spool.Duplicate)) {
+			t.Fatal(err)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("message %d %s: queued for %q, want %q", n, what, got, want)
+		}
+	}
+	mergeAll(t, s)
+	for n := range ids { // of keys in order
+		drop(ids[n], "b.example")
+	}
+	first := ids[1]
+	again("after a drop", 1, "b.example")
+	s.Close()
+	s = open(t, s.config.Dir)
+	drop(first, "a.example") // of a key that is not in order any more, by another message than the one it names
+	mergeAll(t, s)
+	again("in order", 0, "b.example")
+	again("in order again", 1, "a.example")
+	drop(ids[1], "a.example")
+	again("when it was dropped twice", 1, "a.example")
+	spoil(t, s, "UPDATE duplicate SET anew = '{' WHERE anew IS NOT NULL")
+	again("when it cannot be told what was dropped", 2, "a.example b.example")
+}
+
+// When it cannot be read whom a mail was for, all of it may come again once it is dropped.
+func TestDamagedMailComesAgainWhole(t *testing.T) {
+	for what, change := range map[string]string{
+		"another address":    "UPDATE delivery SET recipients = CAST(replace(CAST(recipients AS TEXT), 'bob', 'eve') AS BLOB) WHERE destination = 'b.example'",
+		"without an address": "UPDATE delivery SET recipients = '[]' WHERE destination = 'b.example'",
+		"as nothing":         "UPDATE delivery SET recipients = '{' WHERE destination = 'b.example'",
+	} {
+		s := open(t, t.TempDir())
+		e, seal := letter("bob@a.example", "a.example"), spool.Seal{Key: []byte("key"), Window: time.Hour}
+		e.Recipients = append(e.Recipients, spool.Recipient{Address: "bob@b.example", Destination: "b.example"})
+		keep(t, s, e, nil, seal)
+		spoil(t, s, change)
+		if out, err := s.Change(t.Context(), spool.Order{Verb: spool.Remove, Filter: spool.Filter{Destination: "b.example"}}, nil); err != nil || out.Changed != 1 {
+			t.Fatal(out, err)
+		}
+		e.ID = spool.NewID()
+		if err := commit(s, e, nil, seal); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if st, err := s.Stats(t.Context()); err != nil || st.ByState[spool.Queued] != 3 {
+			t.Errorf("%s: %+v, %v", what, st, err)
+		}
+	}
 }

@@ -92,7 +92,7 @@ func (b *batch) noteQueued(e *enqueue) error {
 	if e.s.config.Listeners == nil {
 		return nil
 	}
-	for _, r := range e.rows {
+	for _, r := range e.kept {
 		var rs []recipient
 		if err := json.Unmarshal(r.recipients, &rs); err != nil {
 			return err

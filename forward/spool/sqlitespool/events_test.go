@@ -93,6 +93,15 @@ func TestEventsAreTrue(t *testing.T) {
 	if diff := cmp.Diff(want, heard(t, s, "a")); diff != "" {
 		t.Errorf("queued (-want +got):\n%s", diff)
 	}
+	if _, err := s.Change(t.Context(), spool.Order{Verb: spool.Remove, Filter: spool.Filter{Destination: "quiet.example"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := commitTo(t, s, "1", "x@a.example", "y@a.example", "z@quiet.example"); err != nil {
+		t.Fatal("the part that was dropped is not queued:", err)
+	}
+	if words := heard(t, s, "a"); words != nil {
+		t.Errorf("of the part that came again, of which nobody wants to hear: %q", words)
+	}
 	all, err := s.Claim(t.Context(), spool.Query{Max: 10, Lease: time.Minute})
 	if err != nil {
 		t.Fatal(err)
@@ -240,7 +249,7 @@ func TestUpgradeFromFormat2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(c.script("ALTER TABLE delivery DROP COLUMN orders; DROP TABLE recent; ALTER TABLE message DROP COLUMN key; DROP TABLE event; ALTER TABLE total DROP COLUMN events; PRAGMA user_version = 2"), c.close()); err != nil {
+	if err := errors.Join(c.script("ALTER TABLE delivery DROP COLUMN orders; DROP TABLE recent; ALTER TABLE message DROP COLUMN key; ALTER TABLE duplicate DROP COLUMN anew; DROP TABLE event; ALTER TABLE total DROP COLUMN events; PRAGMA user_version = 2"), c.close()); err != nil {
 		t.Fatal(err)
 	}
 	s = openEars(t, dir, &log, 0, "a")

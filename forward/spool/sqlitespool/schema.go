@@ -13,12 +13,12 @@ import (
 
 const (
 	// version is the database's user_version. A change of the schema raises it and teaches migrate the step.
-	version = 5
+	version = 6
 	// application marks the file as ours ("smho").
 	application = 0x736d686f
 )
 
-// schema is version 1, which upgrade makes version 2 of, events version 3, apart version 4, and ordering version 5. Times are milliseconds since 1970, due is NULL for what is never claimed (held, damaged).
+// schema is version 1, which upgrade makes version 2 of, events version 3, apart version 4, ordering version 5, and resending version 6. Times are milliseconds since 1970, due is NULL for what is never claimed (held, damaged).
 // The body stands last, so that nothing else has to be read across it.
 const schema = `
 CREATE TABLE message (
@@ -117,8 +117,14 @@ const ordering = `
 ALTER TABLE delivery ADD COLUMN orders BLOB; -- NULL, or CRC-32C of message, destination and what follows: JSON
 `
 
+// resending makes version 6 of version 5: a mail whose key is known may have parts that can be sent anew.
+const resending = `
+ALTER TABLE recent ADD COLUMN anew BLOB;    -- JSON: recipients that may be sent anew, and ids of earlier messages of the mail; NULL: none
+ALTER TABLE duplicate ADD COLUMN anew BLOB; -- the same
+`
+
 // steps[v] makes version v+1 of version v.
-var steps = []string{schema, upgrade, events, apart, ordering}
+var steps = []string{schema, upgrade, events, apart, ordering, resending}
 
 // quickCheckSize is the size in octets up to which a database that was not closed properly is looked through before use.
 // Above it that would take too long; the rows' checksums find what is wrong when it is read.

@@ -12,6 +12,7 @@ type settle struct {
 	s       *Spool
 	lease   *lease
 	rest    []recipient // still undone
+	ordered []recipient // ended by an operator's order
 	record  []byte      // rest as JSON
 	next    int64
 	delayed bool
@@ -50,8 +51,8 @@ func (c *settle) apply(b *batch) (refused, fault error) {
 		return spool.ErrFenced, fault
 	}
 	*b.totals.of(was)--
-	if l.marks.fate != "" { // an operator took it out while it was leased, and this ends it
-		if fault = b.unremember(l.message); fault != nil {
+	if len(c.ordered) > 0 {
+		if fault = b.allow(l.message, c.ordered); fault != nil {
 			return nil, fault
 		}
 	}

@@ -77,7 +77,7 @@ func TestUnreadableDatabaseIsRefusedAndKept(t *testing.T) {
 // fault 67: the queue of a newer version is refused with reason; so is another program's database.
 func TestForeignDatabaseIsRefused(t *testing.T) {
 	for sql, want := range map[string]string{
-		"PRAGMA user_version = 6":       "newer smarthost (format 6, this one knows 5)",
+		"PRAGMA user_version = 7":       "newer smarthost (format 7, this one knows 6)",
 		"PRAGMA application_id = 12345": "another program",
 	} {
 		dir := t.TempDir()

@@ -155,7 +155,7 @@ func TestUpgradeIsWholeOrNot(t *testing.T) {
 	}
 }
 
-// A queue of format 4, with what operators had ordered, becomes one of format 5, and its orders are told from then on.
+// A queue of format 4, with what operators had ordered, becomes one of format 6, and its orders are told from then on.
 func TestUpgradeFromFormat4(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -174,7 +174,7 @@ func TestUpgradeFromFormat4(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(c.script("ALTER TABLE delivery DROP COLUMN orders; PRAGMA user_version = 4"), c.close()); err != nil {
+	if err := errors.Join(c.script(undoResending+"ALTER TABLE delivery DROP COLUMN orders; PRAGMA user_version = 4"), c.close()); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, dir)
@@ -186,6 +186,56 @@ func TestUpgradeFromFormat4(t *testing.T) {
 	attempt(t, s, 250, 0)
 	if all, err = s.Trace(t.Context(), e.ID, 1); err != nil || len(all) != 1 || len(all[0].Orders) != 1 || all[0].Orders[0].Verb != spool.Unhold || all[0].Ended.IsZero() {
 		t.Errorf("at its end: %+v, %v", all, err)
+	}
+}
+
+// undoResending makes format 5 of format 6.
+const undoResending = "ALTER TABLE recent DROP COLUMN anew; ALTER TABLE duplicate DROP COLUMN anew;"
+
+// Keys of format 5, in order and not yet, are known in format 6, and of their mails parts may be sent anew.
+func TestUpgradeFromFormat5(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	send := func(n uint64) (id string, err error) {
+		e := letter("bob@a.example", "a.example")
+		e.Recipients = append(e.Recipients, spool.Recipient{Address: "bob@b.example", Destination: "b.example"})
+		return e.ID, commit(s, e, nil, spool.Seal{Key: numbered(n), Window: time.Hour})
+	}
+	ids := make([]string, 2)
+	for n := range ids {
+		var err error
+		if ids[n], err = send(uint64(n)); err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			mergeAll(t, s)
+		}
+	}
+	s.Close()
+	c, err := connect(t.Context(), s.file(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.script(undoResending+"PRAGMA user_version = 5"), c.close()); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	for n := range uint64(len(ids)) {
+		if _, err := send(n); err == nil || err.Error() != (&spool.Duplicate{ID: ids[n]}).Error() {
+			t.Errorf("message %d again: %v", n, err)
+		}
+		if _, err := s.Change(t.Context(), spool.Order{Verb: spool.Remove, Filter: spool.Filter{IDs: ids[n : n+1], Destination: "b.example"}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		id, err := send(n)
+		if err != nil {
+			t.Errorf("message %d after a drop: %v", n, err)
+		}
+		for e, err := range s.List(t.Context(), spool.Filter{IDs: []string{id}}) {
+			if err != nil || e.Destination != "b.example" {
+				t.Errorf("message %d came again for %s, %v", n, e.Destination, err)
+			}
+		}
 	}
 }
 
