@@ -15,6 +15,9 @@
 // Keys of duplicates are written to the end of a table that is in memory too, and go to their place among the others in bulk. An order that takes
 // recipients out notes them at their mail's key in the same transaction: when the same mail comes again it is queued for them, and for them alone.
 //
+// A disk without space fails the transaction before its sync, so that nothing of it is there and the connection stays good. Its mail is refused, its results are
+// tried again: with the space of the reserve, and one by one.
+//
 // Leases are kept in memory: only this process hands them out, and when it ends all of them are over. A claim therefore writes nothing.
 // Fences start at the clock, so that no fence of an earlier process is ever valid again.
 //

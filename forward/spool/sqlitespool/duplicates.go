@@ -12,8 +12,64 @@ const mergeKeys = 2048
 
 // duplicates are the keys of messages that were taken lately. New ones go to the end of the table recent, which is in memory too, and
 // from there in bulk to the table duplicate, which is in the order of keys.
-// A row of either may stay longer than its time; it counts no more then.
-type duplicates map[string]remembered
+// A row of either may stay longer than its time; it counts no more then. What a transaction changes in memory is taken back if it fails: to
+// read all keys again each time would make a full disk, where one fails after another, dear.
+type duplicates struct {
+	recent map[string]remembered
+	before []was                 // what the transaction has changed, in the order in which it did
+	merged map[string]remembered // what the transaction has put into order, all at once; nil: nothing
+	spare  map[string]remembered // empty, to take merged's turn
+}
+
+// was is what was remembered of a key.
+type was struct {
+	key   string
+	known bool
+	remembered
+}
+
+func (d *duplicates) set(key string, r remembered) {
+	d.note(key)
+	d.recent[key] = r
+}
+
+func (d *duplicates) remove(key string) {
+	d.note(key)
+	delete(d.recent, key)
+}
+
+func (d *duplicates) note(key string) {
+	r, known := d.recent[key]
+	d.before = append(d.before, was{key, known, r})
+}
+
+// clear forgets all, which are in order now.
+func (d *duplicates) clear() { d.recent, d.merged = d.spare, d.recent }
+
+// end makes of what the transaction has changed what is so.
+func (d *duplicates) end() {
+	if d.merged != nil {
+		clear(d.merged)
+		d.spare, d.merged = d.merged, nil
+	}
+	clear(d.before)
+	d.before = d.before[:0]
+}
+
+// undo takes it back. A transaction puts keys into order after all else.
+func (d *duplicates) undo() {
+	if d.merged != nil {
+		d.recent, d.merged = d.merged, nil
+	}
+	for _, w := range slices.Backward(d.before) {
+		if w.known {
+			d.recent[w.key] = w.remembered
+		} else {
+			delete(d.recent, w.key)
+		}
+	}
+	d.end()
+}
 
 type remembered struct {
 	id    string // of the message that was taken with it last; "": the key is not known
@@ -25,14 +81,6 @@ type remembered struct {
 type anew struct {
 	To     []octets `json:"to,omitempty"`     // recipients
 	Beside []string `json:"beside,omitempty"` // ids of earlier messages of the mail: each may still bring what later ones are without
-}
-
-// encode is the column; nil is NULL.
-func (a *anew) encode() ([]byte, error) {
-	if a == nil {
-		return nil, nil
-	}
-	return json.Marshal(a)
 }
 
 // decode takes the columns id, until, anew. If it cannot be told what may be sent anew, the key is not known: better all of it twice than a part never.
@@ -48,10 +96,10 @@ func decode(v []driver.Value) remembered {
 }
 
 // readDuplicates reads the keys that are not in order yet.
-func readDuplicates(c *conn) (duplicates, error) {
-	d := duplicates{}
+func readDuplicates(c *conn) (*duplicates, error) {
+	d := &duplicates{recent: map[string]remembered{}, spare: map[string]remembered{}}
 	err := c.query("SELECT id, until, anew, key FROM recent ORDER BY n", func(v []driver.Value) error {
-		d[string(blob(v[3]))] = decode(v)
+		d.recent[string(blob(v[3]))] = decode(v)
 		return nil
 	})
 	return d, err
@@ -59,9 +107,9 @@ func readDuplicates(c *conn) (duplicates, error) {
 
 // known is what was taken with this key and still counts.
 func (b *batch) known(key []byte) (r remembered, err error) {
-	r, recent := b.duplicates[string(key)]
+	r, recent := b.duplicates.recent[string(key)]
 	if !recent {
-		err = b.query("SELECT id, until, anew FROM duplicate WHERE key = ?", func(v []driver.Value) error { r = decode(v); return nil }, key)
+		r, err = b.inOrder(key)
 	}
 	if r.until <= b.now {
 		r = remembered{}
@@ -69,16 +117,29 @@ func (b *batch) known(key []byte) (r remembered, err error) {
 	return r, err
 }
 
+// inOrder looks for a key among those in order. Most are not there, and a query costs by its columns.
+func (b *batch) inOrder(key []byte) (r remembered, err error) {
+	n, err := b.number("SELECT 1 FROM duplicate WHERE key = ?", key)
+	if err == nil && n > 0 {
+		err = b.query("SELECT id, until, anew FROM duplicate WHERE key = ?", func(v []driver.Value) error { r = decode(v); return nil }, key)
+	}
+	return r, err
+}
+
 // remember has the key known. What was remembered of it before goes: a message that comes again and again after its time
 // would otherwise add a row each time, and never be merged.
 func (b *batch) remember(key []byte, r remembered) error {
-	if _, again := b.duplicates[string(key)]; again {
+	if _, again := b.duplicates.recent[string(key)]; again {
 		if _, err := b.exec("DELETE FROM recent WHERE key = ?", key); err != nil {
 			return err
 		}
 	}
-	b.duplicates[string(key)] = r
-	text, err := r.anew.encode()
+	b.duplicates.set(string(key), r)
+	if r.anew == nil {
+		_, err := b.exec("INSERT INTO recent (key, id, until) VALUES (?,?,?)", key, r.id, r.until)
+		return err
+	}
+	text, err := json.Marshal(r.anew)
 	if err != nil {
 		return err
 	}
@@ -155,14 +216,14 @@ func (b *batch) allow(id string, rs []recipient) error {
 		}
 	}
 	r.anew = &a
-	text, err := r.anew.encode()
+	text, err := json.Marshal(r.anew)
 	if err != nil {
 		return err
 	}
 	table := "duplicate"
-	if _, recent := b.duplicates[string(key)]; recent {
+	if _, recent := b.duplicates.recent[string(key)]; recent {
 		table = "recent"
-		b.duplicates[string(key)] = r
+		b.duplicates.set(string(key), r)
 	}
 	_, err = b.exec("UPDATE "+table+" SET anew = ? WHERE key = ?", text, key)
 	return err
@@ -170,7 +231,7 @@ func (b *batch) allow(id string, rs []recipient) error {
 
 // unremember lets all of a mail come again.
 func (b *batch) unremember(key []byte) error {
-	delete(b.duplicates, string(key))
+	b.duplicates.remove(string(key))
 	for _, sql := range []string{"DELETE FROM recent WHERE key = ?", "DELETE FROM duplicate WHERE key = ?"} {
 		if _, err := b.exec(sql, key); err != nil {
 			return err
@@ -181,10 +242,10 @@ func (b *batch) unremember(key []byte) error {
 
 // merge puts keys into their order once there are enough of them, and removes old ones: twice as many, so that they grow less.
 func (b *batch) merge() error {
-	if len(b.duplicates) < mergeKeys {
+	if len(b.duplicates.recent) < mergeKeys {
 		return nil
 	}
-	clear(b.duplicates)
+	b.duplicates.clear()
 	if _, err := b.exec("DELETE FROM duplicate WHERE key IN (SELECT key FROM duplicate WHERE until <= ? ORDER BY until LIMIT 4096)", b.now); err != nil {
 		return err
 	}

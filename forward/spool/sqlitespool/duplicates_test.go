@@ -23,7 +23,7 @@ func mergeAll(t *testing.T, s *Spool) {
 	t.Helper()
 	others := uint64(1 << 32)
 	if err := s.submit(onWriter(func(b *batch) error {
-		for len(b.duplicates) < mergeKeys {
+		for len(b.duplicates.recent) < mergeKeys {
 			others++
 			if err := b.remember(numbered(others), remembered{id: "other", until: never}); err != nil {
 				return err

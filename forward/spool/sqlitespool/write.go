@@ -63,17 +63,17 @@ type batch struct {
 	*conn
 	now        int64 // milliseconds
 	totals     totals
-	duplicates duplicates
+	duplicates *duplicates
 	backlogs   map[string]Backlog // what it changes in them
 }
 
 // A writer owns the connection that writes. Its loop is the only goroutine that touches it.
 type writer struct {
 	s         *Spool
-	conn      *conn      // nil after a fault, until it is opened again
-	full      bool       // PRAGMA synchronous is FULL
-	recent    duplicates // nil after a fault, until they are read again
-	trimmed   int64      // when no old history was found last
+	conn      *conn       // nil after a fault, until it is opened again
+	full      bool        // PRAGMA synchronous is FULL
+	recent    *duplicates // nil after a fault, until they are read again
+	trimmed   int64       // when no old history was found last
 	reopened  time.Time
 	dropped   int64     // events, since the last alarm
 	alarmed   time.Time // when that was
@@ -169,20 +169,37 @@ func (w *writer) gather(all []*ticket, last int, timer *time.Timer) []*ticket {
 	return all
 }
 
-// commit makes one transaction of all, and one of each if the disk is full, so that results get through where mail does not.
+// commit makes one transaction of all. If the disk is full, all mail in it is refused at once, so that results get through where mail does not,
+// and each of what is left has one of its own if there is no room for all of it.
 func (w *writer) commit(all []*ticket) {
 	err := w.transact(all)
 	if !errors.Is(err, spool.ErrFull) {
 		w.finish(all, err)
 		return
 	}
-	for i := range all {
-		one := all[i : i+1]
-		err := w.transact(one)
-		if _, mail := one[0].change.(*enqueue); !mail && errors.Is(err, spool.ErrFull) && w.s.space.release() {
-			err = w.transact(one)
+	n := 0
+	for i, t := range all { // mail goes first
+		if _, mail := t.change.(*enqueue); mail {
+			all[n], all[i] = t, all[n]
+			n++
 		}
-		w.finish(one, err)
+	}
+	w.finish(all[:n], err)
+	if all = all[n:]; len(all) == 0 {
+		return
+	}
+	if n > 0 {
+		err = w.transact(all)
+	}
+	if errors.Is(err, spool.ErrFull) && w.s.space.release() {
+		err = w.transact(all)
+	}
+	if len(all) == 1 || !errors.Is(err, spool.ErrFull) {
+		w.finish(all, err)
+		return
+	}
+	for i := range all {
+		w.finish(all[i:i+1], w.transact(all[i:i+1]))
 	}
 }
 
@@ -214,6 +231,7 @@ func (w *writer) transact(all []*ticket) error {
 	begin := time.Now()
 	err := w.run(b, all, durable)
 	if err == nil {
+		w.recent.end()
 		w.s.count(b.totals)
 		w.s.countBacklogs(b.backlogs, b.now)
 		w.s.metrics.changes.Observe(float64(len(all)))
@@ -223,10 +241,13 @@ func (w *writer) transact(all []*ticket) error {
 		return nil
 	}
 	w.conn.script("ROLLBACK") // fails if SQLite has done it already
-	w.recent = nil            // there may be some that are not kept
 	if errors.Is(full(err), spool.ErrFull) {
+		if w.recent != nil {
+			w.recent.undo()
+		}
 		return full(err) // writing failed, which comes before syncing: the connection is as good as before
 	}
+	w.recent = nil
 	w.s.config.Log.Error().Err(err).Int("changes", len(all)).Msg("the queue's database failed; it is closed and opened again")
 	w.s.metrics.faults.Inc()
 	w.conn.close()
