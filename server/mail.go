@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/emersion/go-smtp"
 
@@ -25,6 +26,9 @@ func (s *session) Mail(from string, options *smtp.MailOptions) error {
 		return s.fault("MAIL", err)
 	}
 	s.transaction = transaction{policy: p, from: from, options: *options}
+	if s.began.IsZero() {
+		s.began = time.Now()
+	}
 	return nil
 }
 

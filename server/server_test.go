@@ -126,6 +126,31 @@ func TestEndCutsWhatTakesTooLong(t *testing.T) {
 	})
 }
 
+// A commit may wait for others as long as a quarter of what its message has taken so far: the first since its connection, others since MAIL.
+func TestPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, nil)
+		c := h.enter(t, "alice")
+		send := func(spent time.Duration, subject string) {
+			c.do("C: MAIL FROM:<alice@example.org>", "S: 250 .*", "C: RCPT TO:<bob@dest.example>", "S: 250 .*", "C: DATA", "S: 354 .*")
+			pass(spent)
+			c.do("C: Subject: "+subject, "C:", "C: .", "S: 250 .*")
+		}
+		pass(2 * time.Millisecond)
+		send(2*time.Millisecond, "a client under load")
+		pass(time.Minute)
+		send(0, "no time at all")
+		send(time.Minute, "a slow line")
+		var got []time.Duration
+		for _, m := range h.store.messages {
+			got = append(got, m.seal.Patience)
+		}
+		if diff := cmp.Diff([]time.Duration{time.Millisecond, 0, mostPatience}, got); diff != "" {
+			t.Errorf("patience (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // The client's refusal of the certificate comes after our side of a TLS 1.3 handshake, and the connection in clear at once behind it.
 func TestCertificateRefusedUnderTLS13ThenClear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

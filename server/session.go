@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"time"
 
 	"github.com/emersion/go-smtp"
 	"github.com/rs/zerolog"
@@ -18,6 +19,7 @@ type session struct {
 	core   *smtp.Conn
 	conn   *guard.Conn
 	client *client
+	began  time.Time // the message at hand: with the connection, or at MAIL if it is not the first; zero between messages
 	transaction
 }
 
@@ -38,7 +40,8 @@ func (s *Server) newSession(core *smtp.Conn) (smtp.Session, error) {
 		s.Log.Error().Err(errNotGuarded).Msg("refused")
 		return nil, words{host: s.Hostname}.localTrouble()
 	}
-	return &session{server: s, core: core, conn: conn, client: conn.User.(*client)}, nil
+	cl := conn.User.(*client)
+	return &session{server: s, core: core, conn: conn, client: cl, began: cl.since}, nil
 }
 
 // Reset forgets the transaction: after a message, at RSET and at a repeated EHLO (RFC 5321 §4.1.1.5, §4.1.4).

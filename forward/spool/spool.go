@@ -82,6 +82,7 @@ type Seal struct {
 	MessageID string        // of the header, for Trace; "" = there is none
 	Key       []byte        // identifies a message sent twice; nil = do not look for a duplicate
 	Window    time.Duration // how long Key is remembered
+	Patience  time.Duration // how long the commit may wait for others that share its sync, as it is the cheaper for all of them then
 	Cut       []Range       // spans of the written content to leave out (Bcc fields), ascending, not overlapping; within the first 1 MiB
 }
 

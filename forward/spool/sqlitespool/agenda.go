@@ -24,7 +24,7 @@ type place struct {
 type lease struct {
 	message, destination string
 	fence                int64
-	until                time.Time
+	since, until         time.Time
 	due                  int64
 	state                spool.State // what it was before
 	recipients           []recipient

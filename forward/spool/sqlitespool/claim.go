@@ -59,7 +59,7 @@ func (s *Spool) claimDue(ctx context.Context, q spool.Query, most int) (all []sp
 			return nil, 0, nil, fmt.Errorf("claim: %w", err)
 		}
 		for _, d := range found {
-			d.lease.until = now.Add(q.Lease)
+			d.lease.since, d.lease.until = now, now.Add(q.Lease)
 			s.agenda.lease(d.lease)
 			d.Fence, d.Until = d.lease.fence, d.lease.until
 			all = append(all, d.Delivery)
@@ -197,7 +197,7 @@ func (s *Spool) Settle(ctx context.Context, t spool.Settlement) error {
 	}
 	c, err := s.settlement(l, t)
 	if err == nil {
-		err = s.submit(c)
+		err = s.submitPatiently(c, min(time.Since(l.since), mostWait))
 	}
 	if errors.Is(err, spool.ErrFenced) {
 		s.agenda.end(l)

@@ -173,7 +173,7 @@ func (d *draft) Commit(ctx context.Context, seal spool.Seal) error {
 		}
 		d.enqueue.file = true
 	}
-	err := d.s.submit(d.enqueue)
+	err := d.s.submitPatiently(d.enqueue, seal.Patience)
 	switch _, duplicate := errors.AsType[*spool.Duplicate](err); {
 	case err == nil:
 		d.out = nil // the file is the message's now

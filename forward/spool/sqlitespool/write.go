@@ -15,7 +15,9 @@ const (
 	batchChanges = 512                    // changes in one transaction
 	batchOctets  = 16 << 20               // octets in one transaction
 	rowWeight    = 8 << 10                // octets that a delivery's row costs in one: a page of each index is its own, if its destination is
-	gather       = 400 * time.Microsecond // how long a batch waits for others, if the one before was shared
+	moment       = 400 * time.Microsecond // that a batch waits for as many others as shared the one before
+	leastWait    = 100 * time.Microsecond // for others: a shorter one is not worth a timer
+	mostWait     = 4 * time.Millisecond   // the same of a settlement, for which nobody waits but a worker
 	reopenPause  = time.Second            // between attempts to open the database again after a fault
 	trimPause    = time.Second            // between looks for history that is old, while mail goes through
 	tendPause    = 10 * time.Minute       // between them while nothing happens
@@ -39,6 +41,7 @@ type change interface {
 // A ticket is a change that waits for its transaction.
 type ticket struct {
 	change
+	until   time.Time // when it has waited enough for others to share its transaction
 	refused error
 	done    chan error
 }
@@ -81,8 +84,14 @@ type writer struct {
 }
 
 // submit hands a change to the writer and waits for its commit.
-func (s *Spool) submit(c change) error {
+func (s *Spool) submit(c change) error { return s.submitPatiently(c, 0) }
+
+// submitPatiently does so too, and lets the commit wait for others for as long as patience.
+func (s *Spool) submitPatiently(c change, patience time.Duration) error {
 	t := &ticket{change: c, done: make(chan error, 1)}
+	if patience > 0 {
+		t.until = time.Now().Add(patience)
+	}
 	select {
 	case s.changes <- t:
 	case <-s.stop:
@@ -138,33 +147,35 @@ func (w *writer) tend() {
 	}
 }
 
-// gather adds the changes that wait already, and waits a moment for more if the last batch had several:
-// its callers are likely to come back at once.
+// gather adds the changes that wait already. If the last batch had several, more are likely to come, and it waits for them: a moment for
+// as many as last time, and longer if all that it has have the patience. The fewer transactions, the less each change costs.
 func (w *writer) gather(all []*ticket, last int, timer *time.Timer) []*ticket {
-	octets := all[0].weight()
-	waited := last < 2
+	octets, until, moment := all[0].weight(), all[0].until, time.Now().Add(moment)
 	for len(all) < batchChanges && octets < batchOctets {
+		var t *ticket
 		select {
-		case t := <-w.s.changes:
-			all, octets = append(all, t), octets+t.weight()
-			continue
+		case t = <-w.s.changes:
 		default:
-		}
-		if waited || len(all) >= last {
-			break
-		}
-		waited = true
-		timer.Reset(gather)
-	wait:
-		for len(all) < last && octets < batchOctets {
+			end := until
+			if len(all) < last && end.Before(moment) {
+				end = moment
+			}
+			left := time.Until(end)
+			if last < 2 || left < leastWait {
+				return all
+			}
+			timer.Reset(left)
 			select {
-			case t := <-w.s.changes:
-				all, octets = append(all, t), octets+t.weight()
+			case t = <-w.s.changes:
+				timer.Stop()
 			case <-timer.C:
-				break wait
+				return all
 			}
 		}
-		timer.Stop()
+		all, octets = append(all, t), octets+t.weight()
+		if t.until.Before(until) {
+			until = t.until
+		}
 	}
 	return all
 }
