@@ -61,7 +61,7 @@ type Conn struct {
 
 	raw net.Conn // the socket
 	tls atomic.Pointer[tls.Conn]
-	rw  net.Conn // raw, or what PROXY and TLS put on top of it; changed with wmu held
+	rw  net.Conn // raw, or TLS on top of it; changed with wmu held
 
 	mu       sync.Mutex // guards what follows
 	peer     netip.AddrPort

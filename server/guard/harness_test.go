@@ -144,6 +144,7 @@ func newServer(b smtp.Backend) *smtp.Server {
 
 // pipes is a listener whose connections are made by dial.
 type pipes struct {
+	peer  netip.AddrPort // where connections come from; the zero value: from no IP address
 	conns chan net.Conn
 	done  chan struct{}
 	once  sync.Once
@@ -163,9 +164,20 @@ func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return ni
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 func (p *pipes) dial() net.Conn {
 	here, there := net.Pipe()
+	if p.peer.IsValid() {
+		there = &placed{there, p.peer}
+	}
 	p.conns <- there
 	return here
 }
+
+// A placed conn comes from an address.
+type placed struct {
+	net.Conn
+	peer netip.AddrPort
+}
+
+func (p *placed) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(p.peer) }
 
 // A rig is a guard with go-smtp behind it and a way in.
 type rig struct {
@@ -173,6 +185,7 @@ type rig struct {
 	g    *Guard
 	b    *backend
 	dial func() net.Conn
+	pipe *pipes // nil over TCP
 }
 
 // newRig serves g over loopback TCP, or over pipes for tests in a bubble.
@@ -186,7 +199,7 @@ func newRig(t testing.TB, g *Guard, implicit, piped bool) *rig {
 	var l net.Listener
 	if piped {
 		p := newPipes()
-		l, r.dial = p, p.dial
+		l, r.dial, r.pipe = p, p.dial, p
 	} else {
 		tcp, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
