@@ -269,7 +269,10 @@ func OpenReadOnly(dir string) (*Reader, error) {
 	}
 	r := newReaders(file)
 	v, err := r.format()
-	if err == nil && v < version {
+	switch {
+	case err == nil && v == 0: // begun, and no more
+		err = fmt.Errorf("there is no queue in %s: %w", dir, fs.ErrNotExist)
+	case err == nil && v < version:
 		err = fmt.Errorf("%s was last served by an older smarthost; start the server of this version once, which brings the queue up to date", file)
 	}
 	if err != nil {
@@ -296,18 +299,14 @@ func Check(dir string) error {
 	return err
 }
 
-// format is the version of the database, which is ours and not newer.
+// format is readFormat on one of the connections.
 func (r *readers) format() (int64, error) {
 	c, err := r.get(context.Background())
 	if err != nil {
 		return 0, err
 	}
 	defer r.put(c)
-	app, v, err := readFormat(c, r.file)
-	if err == nil {
-		err = fits(r.file, app, v)
-	}
-	return v, err
+	return readFormat(c, r.file)
 }
 
 // List is spool.Store's List.

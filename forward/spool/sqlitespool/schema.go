@@ -142,19 +142,12 @@ PRAGMA cache_size = -8192;
 
 // migrate makes an empty database ours, and refuses one that is not ours, newer, or damaged.
 func migrate(c *conn, file string, unclean bool) error {
-	app, v, err := readFormat(c, file)
+	v, err := readFormat(c, file)
 	if err != nil {
 		return err
 	}
-	tables, err := c.number("SELECT count(*) FROM sqlite_schema")
-	if err != nil {
-		return explain(file, err)
-	}
-	if app == 0 && v == 0 && tables == 0 {
+	if v == 0 {
 		return create(c)
-	}
-	if err := fits(file, app, v); err != nil {
-		return err
 	}
 	if unclean {
 		if err := check(c, file); err != nil {
@@ -169,26 +162,26 @@ func migrate(c *conn, file string, unclean bool) error {
 	return nil
 }
 
-// readFormat is whose database it is, and its format.
-func readFormat(c *conn, file string) (app, v int64, err error) {
-	if app, err = c.number("PRAGMA application_id"); err == nil {
-		v, err = c.number("PRAGMA user_version")
-	}
+// readFormat is the version of a database that is ours and not newer. It is 0 if nothing is in it yet, which is how a first start that
+// was cut off leaves it.
+func readFormat(c *conn, file string) (v int64, err error) {
+	var app, tables int64
+	err = c.query("SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id, pragma_user_version", func(row []driver.Value) error {
+		app, v, tables = integer(row[0]), integer(row[1]), integer(row[2])
+		return nil
+	})
 	if err != nil {
-		err = explain(file, err)
+		return 0, explain(file, err)
 	}
-	return app, v, err
-}
-
-// fits refuses what is not ours, and what is newer.
-func fits(file string, app, v int64) error {
 	switch {
+	case app == 0 && v == 0 && tables == 0:
+		return 0, nil
 	case app != application:
-		return fmt.Errorf("%s is a database of another program; point the data directory elsewhere", file)
+		return 0, fmt.Errorf("%s is a database of another program; point the data directory elsewhere", file)
 	case v > version:
-		return fmt.Errorf("%s was written by a newer smarthost (format %d, this one knows %d); run that version", file, v, version)
+		return 0, fmt.Errorf("%s was written by a newer smarthost (format %d, this one knows %d); run that version", file, v, version)
 	}
-	return nil
+	return v, nil
 }
 
 func create(c *conn) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -103,6 +104,28 @@ func TestForeignDatabaseIsRefused(t *testing.T) {
 			t.Errorf("%s, checked: %v", sql, err)
 		}
 	}
+}
+
+// A first start that was cut off before the tables were there has left a database that is nobody's yet. It is no other program's.
+func TestBegunDatabaseIsTaken(t *testing.T) {
+	dir := t.TempDir()
+	c, err := connect(context.Background(), filepath.Join(dir, database), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.script(settings), c.close()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, database)); err != nil || info.Size() == 0 {
+		t.Fatalf("nothing was begun: %v", err)
+	}
+	if err := Check(dir); err != nil {
+		t.Errorf("checked: %v", err)
+	}
+	if _, err := OpenReadOnly(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("looked at: %v", err)
+	}
+	open(t, dir)
 }
 
 // fault 40: body files without a message are removed at start, foreign files and links are not followed or touched.
