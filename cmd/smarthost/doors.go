@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -67,16 +68,19 @@ func closeDoors(doors []*door) (err error) {
 	return err
 }
 
+// listening leaves out TCP's keep-alive: the guard ends every connection that is silent, and probes every 15 s would wake a laptop's radio.
+var listening = net.ListenConfig{KeepAlive: -1}
+
 func openDoor(addr string, standard bool) (*door, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
 	}
 	d := &door{Wanted: port}
-	d.Listener, err = net.Listen("tcp", addr)
+	d.Listener, err = listening.Listen(context.Background(), "tcp", addr)
 	if standard && errors.Is(err, fs.ErrPermission) {
 		d.Moved = true
-		d.Listener, err = net.Listen("tcp", net.JoinHostPort(host, "2"+port))
+		d.Listener, err = listening.Listen(context.Background(), "tcp", net.JoinHostPort(host, "2"+port))
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
 		err = fmt.Errorf("%w (another program listens there: stop it, or choose another port)", err)

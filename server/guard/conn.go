@@ -59,9 +59,10 @@ type Conn struct {
 
 	interceptor Interceptor // nil in service
 
-	raw net.Conn // the socket
-	tls atomic.Pointer[tls.Conn]
-	rw  net.Conn // raw, or TLS on top of it; changed with wmu held
+	raw  net.Conn // the socket
+	tls  atomic.Pointer[tls.Conn]
+	rw   net.Conn // raw, or TLS on top of it; changed with wmu held
+	cork cork     // between TLS and the socket
 
 	mu       sync.Mutex // guards what follows
 	peer     netip.AddrPort
@@ -373,13 +374,18 @@ func (c *Conn) die(reply string, reason error) {
 	if c.dead.Load() {
 		return
 	}
+	c.end(reply, reason)
+	c.flush()
+}
+
+// end is what die does, but that the reply is left to seeOff.
+func (c *Conn) end(reply string, reason error) {
 	if reply != "" {
 		c.say(reply)
 	}
 	c.reason = reason
 	c.dead.Store(true)
 	c.cancel()
-	c.flush()
 }
 
 // seeOff sees that the last reply is not lost to a reset, which a close with unread octets would send.
@@ -388,6 +394,10 @@ func (c *Conn) seeOff() {
 		return
 	}
 	c.over = true
+	t := c.tls.Load()
+	if t != nil && !c.gone {
+		c.cork.hold() // the last reply goes out along with the end of TLS
+	}
 	c.flush()
 	if c.in != nil {
 		c.in.r, c.in.w = 0, 0
@@ -396,9 +406,10 @@ func (c *Conn) seeOff() {
 	if c.gone || c.writeErr != nil {
 		return
 	}
-	if t := c.tls.Load(); t != nil {
+	if t != nil {
+		t.CloseWrite() // also ends the time for writing
 		c.raw.SetWriteDeadline(time.Now().Add(closeTime))
-		t.CloseWrite()
+		c.cork.release()
 	}
 	if w, ok := c.raw.(interface{ CloseWrite() error }); ok {
 		w.CloseWrite()

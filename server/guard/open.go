@@ -153,7 +153,8 @@ func (c *Conn) handshake() bool {
 	until := time.Now().Add(c.t.Handshake)
 	c.raw.SetWriteDeadline(until)
 	c.armHandshake(until)
-	t := tls.Server(c.rw, config)
+	c.cork.Conn = c.rw
+	t := tls.Server(&c.cork, config)
 	if err := t.Handshake(); err != nil {
 		c.shaken(err)
 		c.die("", errTLS)
@@ -197,7 +198,7 @@ func (c *Conn) http() {
 	c.die("", errHTTP)
 }
 
-func (c *Conn) quit() { c.die("221 2.0.0 Bye", nil) }
+func (c *Conn) quit() { c.end("221 2.0.0 Bye", nil) }
 
 func (c *Conn) drained() {
 	c.die("421 4.3.2 "+c.g.Hostname+" is shutting down; try again later", errDrained)
