@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -109,6 +110,14 @@ type Query struct {
 	Max   int           // how many at most, at least 1
 	Lease time.Duration // how long the caller may keep them; Extend prolongs
 	Skip  []string      // destinations that are busy enough
+	// SkipAccounts are accounts that are busy enough at these destinations, or everywhere if none is named. The name "" is that of reports.
+	SkipAccounts map[string][]string
+}
+
+// Busy tells whether an account is to be skipped at a destination.
+func (q *Query) Busy(account, destination string) bool {
+	at, ok := q.SkipAccounts[account]
+	return ok && (len(at) == 0 || slices.Contains(at, destination))
 }
 
 // An Entry is one delivery as the queue's listing shows it.
@@ -149,7 +158,8 @@ type Store interface {
 	// Create begins a message. ctx ends with the connection that brings it.
 	// errors.Is(err, ErrFull): there is no space for more mail now.
 	Create(ctx context.Context, e *Envelope) (Draft, error)
-	// Claim blocks until at least one delivery is due, leases up to q.Max of them and returns them, oldest due first.
+	// Claim blocks until at least one delivery is due that is not to be skipped, leases up to q.Max of them and returns them, oldest due first.
+	// What is skipped does not hold up the rest, however much it is.
 	Claim(ctx context.Context, q Query) ([]Delivery, error)
 	// Extend prolongs a lease to d from now. ErrFenced: the lease was lost.
 	Extend(ctx context.Context, d Delivery, lease time.Duration) error

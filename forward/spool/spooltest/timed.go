@@ -20,6 +20,8 @@ func runTimed(t *testing.T, open Opener) {
 		"the_same_mail_within_the_day": testDuplicate,
 		"the_same_mail_after_its_time": testOldDuplicate,
 		"orders_outlive_a_lease":       testOrdersExpire,
+		"skip_accounts_leaves_others":  testSkipAccounts,
+		"what_is_skipped_is_not_lost":  testSkipAtRandom,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { test(newHarness(t, open)) })

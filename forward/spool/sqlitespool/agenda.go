@@ -23,6 +23,7 @@ type place struct {
 // A lease is a delivery that somebody works on.
 type lease struct {
 	message, destination string
+	account              string
 	fence                int64
 	since, until         time.Time
 	due                  int64
@@ -41,13 +42,61 @@ type leaseKey struct{ message, destination string }
 
 // An agenda knows when each destination has something due, and what is leased. It holds no messages: a million that wait for
 // a few destinations take no memory here, and a Claim that skips a busy destination does not wade through its mail.
+//
+// Nor does one that skips a busy account: what a look had to pass over is noted in that account's own docket, from the first such delivery on,
+// and the next look begins behind it. So each delivery that is free is either due no earlier than its destination is in general, or no earlier than it is in passed
+// for its account.
 type agenda struct {
 	mu      sync.Mutex
-	places  map[string]*place
-	queue   places
+	general docket
+	passed  map[string]*docket // by account; none is empty
 	leases  map[leaseKey]*lease
 	fence   int64
 	changed chan struct{} // closed when a place is due earlier than before; replaced then
+}
+
+// A docket is when each of some destinations has something due.
+type docket struct {
+	places map[string]*place
+	queue  places
+}
+
+// note tells that a destination has something due at due, and whether that is earlier than was known.
+func (d *docket) note(destination string, due int64) (earlier bool) {
+	p := d.places[destination]
+	if p == nil {
+		p = &place{name: destination, next: never, index: -1}
+		d.places[destination] = p
+	}
+	if p.next <= due {
+		return false
+	}
+	p.next = due
+	if p.index < 0 {
+		heap.Push(&d.queue, p)
+	} else {
+		heap.Fix(&d.queue, p.index)
+	}
+	return true
+}
+
+// first is the earliest that is not to be skipped, or nil.
+func (d *docket) first(skip func(destination string) bool) (best *place) {
+	d.queue.eachBelow(0, func(p *place) bool {
+		if skip(p.name) {
+			return true
+		}
+		if best == nil || p.next < best.next {
+			best = p
+		}
+		return false
+	})
+	return best
+}
+
+func (d *docket) remove(p *place) {
+	heap.Remove(&d.queue, p.index)
+	delete(d.places, p.name)
 }
 
 // places is the heap of those with a next time, earliest first.
@@ -65,8 +114,19 @@ func (h *places) Pop() any {
 	return p
 }
 
+// eachBelow visits the heap from i down, and goes below an entry only if visit says so.
+func (h places) eachBelow(i int, visit func(*place) bool) {
+	if i >= len(h) || !visit(h[i]) {
+		return
+	}
+	h.eachBelow(2*i+1, visit)
+	h.eachBelow(2*i+2, visit)
+}
+
+func newDocket() docket { return docket{places: map[string]*place{}} }
+
 func newAgenda(now time.Time) *agenda {
-	return &agenda{places: map[string]*place{}, leases: map[leaseKey]*lease{}, fence: now.UnixMilli() << 20, changed: make(chan struct{})}
+	return &agenda{general: newDocket(), passed: map[string]*docket{}, leases: map[leaseKey]*lease{}, fence: now.UnixMilli() << 20, changed: make(chan struct{})}
 }
 
 // note tells that a destination has something due at due.
@@ -77,83 +137,121 @@ func (a *agenda) note(destination string, due int64) {
 }
 
 func (a *agenda) noteLocked(destination string, due int64) {
-	if due == never {
+	if due != never && a.general.note(destination, due) {
+		a.wake()
+	}
+}
+
+// noteOf is note for a delivery of an account. Where earlier ones of it were passed over, this one is behind them and nobody is woken.
+func (a *agenda) noteOf(account, destination string, due int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if d := a.passed[account]; d != nil {
+		if p := d.places[destination]; p != nil && p.next <= due {
+			return
+		}
+	}
+	a.noteLocked(destination, due)
+}
+
+// pass tells that a delivery was passed over because its account was to be skipped.
+func (a *agenda) pass(account, destination string, due int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d := a.passed[account]
+	if d == nil {
+		fresh := newDocket()
+		d = &fresh
+		a.passed[account] = d
+	}
+	d.note(destination, due)
+}
+
+// free tells that a lease has ended without a result. What others of its account were passed over for, it waits for with them.
+func (a *agenda) free(l *lease) {
+	if d := a.passed[l.account]; d != nil && d.places[l.destination] != nil {
+		if d.note(l.destination, l.due) {
+			a.wake()
+		}
 		return
 	}
-	p := a.places[destination]
-	if p == nil {
-		p = &place{name: destination, next: never, index: -1}
-		a.places[destination] = p
-	}
-	if p.next <= due {
-		return
-	}
-	p.next = due
-	if p.index < 0 {
-		heap.Push(&a.queue, p)
-	} else {
-		heap.Fix(&a.queue, p.index)
-	}
+	a.noteLocked(l.destination, l.due)
+}
+
+// restart forgets what was passed over: all that is free is noted again by the caller.
+func (a *agenda) restart() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.passed = map[string]*docket{}
+}
+
+func (a *agenda) wake() {
 	close(a.changed)
 	a.changed = make(chan struct{})
 }
 
-// take hands out the destination that has been due longest and is not to be skipped, and the messages of it that are leased.
+// A look is where to look for deliveries that are due.
+type look struct {
+	destination string
+	from        int64           // milliseconds; what is due before is no business of this look
+	passed      bool            // for those of one account, that were passed over before
+	account     string          // which one
+	busy        map[string]bool // accounts to pass over; nil if there are none
+	leased      map[string]bool // messages
+}
+
+// take hands out where something has been due longest that is not to be skipped.
 // The agenda forgets that it is due: the caller looks, and notes what it leaves.
-// If nothing is due it says for how long, and what to wait on besides.
-func (a *agenda) take(now time.Time, skip []string) (destination string, leased map[string]bool, wait time.Duration, changed <-chan struct{}) {
+// If nothing is due, look is nil, and take says for how long, and what to wait on besides.
+func (a *agenda) take(now time.Time, q *spool.Query) (l *look, wait time.Duration, changed <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	earliest := a.expire(now)
-	var aside []*place
-	for len(a.queue) > 0 && a.queue[0].next <= now.UnixMilli() {
-		p := heap.Pop(&a.queue).(*place)
-		if !slices.Contains(skip, p.name) {
-			destination = p.name
-			delete(a.places, p.name)
-			break
+	wait = a.expire(now)
+	from, account := &a.general, ""
+	best := a.general.first(func(destination string) bool { return slices.Contains(q.Skip, destination) })
+	for name, d := range a.passed {
+		p := d.first(func(destination string) bool {
+			return slices.Contains(q.Skip, destination) || q.Busy(name, destination)
+		})
+		if p != nil && (best == nil || p.next < best.next) {
+			best, from, account = p, d, name
 		}
-		aside = append(aside, p)
 	}
-	for _, p := range aside {
-		heap.Push(&a.queue, p)
+	if best == nil {
+		return nil, wait, a.changed
 	}
-	if destination != "" {
-		leased = map[string]bool{}
-		for k := range a.leases {
-			if k.destination == destination {
-				leased[k.message] = true
+	if best.next > now.UnixMilli() {
+		return nil, min(wait, time.UnixMilli(best.next).Sub(now)), a.changed
+	}
+	l = &look{destination: best.name, from: best.next, passed: from != &a.general, account: account, leased: map[string]bool{}}
+	from.remove(best)
+	if l.passed && len(from.queue) == 0 {
+		delete(a.passed, account)
+	}
+	for name := range q.SkipAccounts {
+		if !l.passed && q.Busy(name, l.destination) {
+			if l.busy == nil {
+				l.busy = map[string]bool{}
 			}
+			l.busy[name] = true
 		}
-		return destination, leased, 0, nil
 	}
-	if next := a.after(now, skip); next != never {
-		earliest = min(earliest, time.UnixMilli(next).Sub(now))
+	for k := range a.leases {
+		if k.destination == l.destination {
+			l.leased[k.message] = true
+		}
 	}
-	return "", nil, earliest, a.changed
+	return l, 0, nil
 }
 
-// after is the earliest time after now at which a destination that is not skipped has something due.
-func (a *agenda) after(now time.Time, skip []string) int64 {
-	// A heap's first that is not skipped is among its first layers: at most len(skip)+(those due) entries stand above it.
-	next := int64(never)
-	a.eachBelow(0, func(p *place) bool {
-		if p.next <= now.UnixMilli() || slices.Contains(skip, p.name) {
-			return true
-		}
-		next = min(next, p.next)
-		return false
-	})
-	return next
-}
-
-// eachBelow visits the heap from i down, and goes below an entry only if visit says so.
-func (a *agenda) eachBelow(i int, visit func(*place) bool) {
-	if i >= len(a.queue) || !visit(a.queue[i]) {
-		return
+// left notes that a look has left something that is due at due, or later.
+func (a *agenda) left(l *look, due int64) {
+	switch {
+	case !l.passed:
+		a.note(l.destination, due)
+	case due != never:
+		a.pass(l.account, l.destination, due)
 	}
-	a.eachBelow(2*i+1, visit)
-	a.eachBelow(2*i+2, visit)
 }
 
 // expire ends the leases that have run out, and says how long the next one runs.
@@ -164,7 +262,7 @@ func (a *agenda) expire(now time.Time) time.Duration {
 		case l.settling:
 		case left <= 0:
 			delete(a.leases, k)
-			a.noteLocked(l.destination, l.due)
+			a.free(l)
 		default:
 			earliest = min(earliest, left)
 		}
@@ -206,8 +304,7 @@ func (a *agenda) unhold(l *lease) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	l.settling = false
-	close(a.changed) // whoever sleeps reckons without this lease's end
-	a.changed = make(chan struct{})
+	a.wake() // whoever sleeps reckons without this lease's end
 }
 
 func (a *agenda) end(l *lease) {
@@ -248,7 +345,7 @@ func (a *agenda) release(d *spool.Delivery) error {
 		return spool.ErrFenced
 	}
 	delete(a.leases, leaseKey{l.message, l.destination})
-	a.noteLocked(l.destination, l.due)
+	a.free(l)
 	return nil
 }
 
@@ -261,12 +358,12 @@ func (a *agenda) leasedUntil(message, destination string) (until time.Time, leas
 	return time.Time{}, false
 }
 
-// setState tells what the row of a delivery says that may be leased.
-func (a *agenda) setState(message, destination string, state spool.State) {
+// setRow tells what the row of a delivery says that may be leased.
+func (a *agenda) setRow(message, destination string, state spool.State, due int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if l := a.leases[leaseKey{message, destination}]; l != nil {
-		l.state = state
+		l.state, l.due = state, min(l.due, due)
 	}
 }
 

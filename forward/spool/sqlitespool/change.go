@@ -95,7 +95,7 @@ func (e *enqueue) applied() {
 	e.s.cache.put(&kept{envelope: e.envelope, top: e.top, body: e.body, file: e.file})
 	for _, r := range e.kept {
 		if !slices.Contains(e.held, r.destination) {
-			e.s.agenda.note(r.destination, e.due)
+			e.s.agenda.noteOf(e.envelope.Account, r.destination, e.due)
 		}
 	}
 }

@@ -45,14 +45,14 @@ func (s *Spool) claimDue(ctx context.Context, q spool.Query, most int) (all []sp
 			break
 		}
 		now := time.Now()
-		destination, leased, w, ch := s.agenda.take(now, q.Skip)
-		if destination == "" {
+		l, w, ch := s.agenda.take(now, &q)
+		if l == nil {
 			wait, changed = w, ch
 			break
 		}
-		found, next, err := s.look(ctx, destination, leased, now, most-len(all))
+		found, next, err := s.search(ctx, l, now, most-len(all))
 		if err != nil {
-			s.agenda.note(destination, now.UnixMilli())
+			s.agenda.left(l, l.from)
 			if len(all) > 0 {
 				break
 			}
@@ -64,7 +64,7 @@ func (s *Spool) claimDue(ctx context.Context, q spool.Query, most int) (all []sp
 			d.Fence, d.Until = d.lease.fence, d.lease.until
 			all = append(all, d.Delivery)
 		}
-		s.agenda.note(destination, next)
+		s.agenda.left(l, next)
 	}
 	if len(all) == 0 && ctx.Err() != nil {
 		return nil, 0, nil, ctx.Err()
@@ -78,68 +78,132 @@ type find struct {
 	lease *lease
 }
 
-// look reads up to most free deliveries of a destination that are due, and when its next one is.
-func (s *Spool) look(ctx context.Context, destination string, leased map[string]bool, now time.Time, most int) (all []find, next int64, err error) {
+// search reads up to most free deliveries that are due where the look says, and when the next one there is.
+func (s *Spool) search(ctx context.Context, l *look, now time.Time, most int) (all []find, next int64, err error) {
 	c, err := s.readers.get(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer s.readers.put(c)
-	var leases []*lease
-	limit := most + len(leased)
-	rows, left := 0, int64(never) // left is when what is free and not taken was due
-	bad := map[string]error{}
-	// LIMIT ? alone would have SQLite compile the statement anew each time, to look at the number.
-	// The columns that change with each attempt are not in the checksum: whatever stands in them must do no harm.
-	err = c.query("SELECT message, due, state, attempts, delayed, recipients, sum, relay, fate, message_id FROM delivery WHERE destination = ? AND due <= ? ORDER BY due LIMIT ? + 0",
-		func(v []driver.Value) (err error) {
-			l := &lease{message: str(v[0]), destination: destination, due: integer(v[1]), state: spool.State(str(v[2])), attempts: int(max(integer(v[3]), 0)), delayed: integer(v[4]) != 0,
-				marks: marks{str(v[7]), str(v[8])}, messageID: blob(v[9])}
-			rows, next = rows+1, l.due
-			if leased[l.message] {
-				return nil
-			}
-			if len(leases) == most {
-				left = min(left, l.due)
-				return nil
-			}
-			if l.recipients, err = decodeRecipients(l.message, destination, blob(v[5]), l.marks, integer(v[6])); err != nil {
-				bad[l.message] = err
-				return nil
-			}
-			leases = append(leases, l)
-			return nil
-		}, destination, now.UnixMilli(), int64(limit))
-	if err != nil {
+	r := &reading{look: l, most: most, left: never}
+	limit := most + len(l.leased)
+	sql, args := l.sql(now, limit)
+	err = c.query(sql, r.row, args...)
+	enough := errors.Is(err, errEnough) || err == nil && l.busy == nil && r.rows == limit
+	if err != nil && !enough {
 		return nil, 0, err
 	}
-	if rows < limit {
+	for account, due := range r.passed {
+		s.agenda.pass(account, l.destination, due)
+	}
+	switch next = r.next; {
+	case enough:
+	case l.passed:
+		next = never // what is due later, others look for
+	default:
 		if next, err = c.number("SELECT coalesce((SELECT due FROM delivery WHERE destination = ? AND due > ? ORDER BY due LIMIT 1), ?)",
-			destination, now.UnixMilli(), int64(never)); err != nil {
+			l.destination, now.UnixMilli(), int64(never)); err != nil {
 			return nil, 0, err
 		}
-		next = min(next, left) // leases may have ended since take named them, so that rows were read in their stead
 	}
-	for _, l := range leases {
+	next = min(next, r.left) // leases that are due later, or have ended since take named them, had rows read in their stead
+	for _, l := range r.leases {
 		e, file, err := s.envelope(c, l.message)
 		if errors.Is(err, spool.ErrDamaged) {
-			bad[l.message] = err
+			r.damaged(l.message, err)
 			continue
 		}
 		if err != nil {
 			return nil, 0, err
 		}
-		l.size, l.file = e.Size, file
-		e.Recipients = recipientsOf(l.recipients, destination)
-		all = append(all, find{spool.Delivery{Envelope: e, Destination: destination, Attempts: l.attempts, Delayed: l.delayed, Relay: spool.Relay(l.marks.relay), Fate: spool.Fate(l.marks.fate)}, l})
+		l.size, l.file, l.account = e.Size, file, e.Account
+		e.Recipients = recipientsOf(l.recipients, l.destination)
+		all = append(all, find{spool.Delivery{Envelope: e, Destination: l.destination, Attempts: l.attempts, Delayed: l.delayed, Relay: spool.Relay(l.marks.relay), Fate: spool.Fate(l.marks.fate)}, l})
 	}
-	for id, cause := range bad {
+	for id, cause := range r.bad {
 		s.config.Log.Error().Str("msg", id).Err(cause).Msg("a damaged message is set aside")
 		if err := s.submit(&damage{s: s, id: id, cause: cause.Error()}); err != nil {
 			return nil, 0, err
 		}
 	}
 	return all, next, nil
+}
+
+// What a look asks the database for. The columns that change with each attempt are not in the checksum: whatever stands in them must do no harm.
+// LIMIT ? alone would have SQLite compile the statement anew each time, to look at the number.
+const (
+	dueColumns = "SELECT message, due, state, attempts, delayed, recipients, sum, relay, fate, message_id"
+	dueRows    = " FROM delivery WHERE destination = ? AND due >= ? AND due <= ?"
+	accountOf  = "coalesce((SELECT account FROM message WHERE id = delivery.message), '')"
+	dueAll     = dueColumns + dueRows + " ORDER BY due LIMIT ? + 0"
+	dueBusy    = dueColumns + ", " + accountOf + dueRows + " ORDER BY due"
+	duePassed  = dueColumns + dueRows + " AND " + accountOf + " = ? ORDER BY due LIMIT ? + 0"
+)
+
+func (l *look) sql(now time.Time, limit int) (string, []any) {
+	args := append(make([]any, 0, 5), l.destination, l.from, now.UnixMilli())
+	switch {
+	case l.passed:
+		return duePassed, append(args, l.account, int64(limit))
+	case l.busy != nil:
+		return dueBusy, args
+	}
+	return dueAll, append(args, int64(limit))
+}
+
+// errEnough ends a query.
+var errEnough = errors.New("there are enough rows")
+
+// A reading is what a look has found so far.
+type reading struct {
+	*look
+	most   int
+	rows   int   // that were read, without those that were passed over
+	next   int64 // when the last one was due
+	left   int64 // when what is free and not taken was due
+	leases []*lease
+	passed map[string]int64 // by account: when the first one was due that was passed over
+	bad    map[string]error // by message
+}
+
+func (r *reading) damaged(message string, cause error) {
+	if r.bad == nil {
+		r.bad = map[string]error{}
+	}
+	r.bad[message] = cause
+}
+
+// row reads the columns of dueColumns, and the account where some are busy.
+func (r *reading) row(v []driver.Value) (err error) {
+	if r.busy != nil {
+		if account := str(v[10]); r.busy[account] {
+			if _, known := r.passed[account]; !known {
+				if r.passed == nil {
+					r.passed = map[string]int64{}
+				}
+				r.passed[account] = integer(v[1])
+			}
+			return nil
+		}
+	}
+	l := &lease{message: str(v[0]), destination: r.destination, due: integer(v[1]), state: spool.State(str(v[2])), attempts: int(max(integer(v[3]), 0)), delayed: integer(v[4]) != 0,
+		marks: marks{str(v[7]), str(v[8])}, messageID: blob(v[9])}
+	r.rows, r.next = r.rows+1, l.due
+	switch {
+	case r.leased[l.message]:
+		return nil
+	case len(r.leases) == r.most && r.busy != nil:
+		return errEnough
+	case len(r.leases) == r.most:
+		r.left = min(r.left, l.due)
+		return nil
+	}
+	if l.recipients, err = decodeRecipients(l.message, r.destination, blob(v[5]), l.marks, integer(v[6])); err != nil {
+		r.damaged(l.message, err)
+		return nil
+	}
+	r.leases = append(r.leases, l)
+	return nil
 }
 
 // envelope reads what all deliveries of a message share. A delivery without its message is damaged.

@@ -281,7 +281,7 @@ func (c *control) applied() {
 			}
 		default:
 			if t.leased {
-				c.s.agenda.setState(t.entry.ID, t.entry.Destination, t.state)
+				c.s.agenda.setRow(t.entry.ID, t.entry.Destination, t.state, t.due)
 			}
 			c.s.agenda.note(t.entry.Destination, t.due)
 		}

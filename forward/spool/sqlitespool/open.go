@@ -239,6 +239,15 @@ func (s *Spool) notLost(c *conn) error {
 	return nil
 }
 
+// noteAll reads what is due.
+func (s *Spool) noteAll(c *conn) error {
+	s.agenda.restart()
+	return c.query("SELECT destination, min(due) FROM delivery WHERE due IS NOT NULL GROUP BY destination", func(v []driver.Value) error {
+		s.agenda.note(str(v[0]), integer(v[1]))
+		return nil
+	})
+}
+
 // restore reads what is due and removes body files without a message.
 func (s *Spool) restore(c *conn) error {
 	if err := c.query("SELECT messages, bytes, queued, waiting, held, damaged, history, events FROM total", func(v []driver.Value) error {
@@ -255,10 +264,7 @@ func (s *Spool) restore(c *conn) error {
 		return explain(s.file(), err)
 	}
 	s.rules.Store(&rules)
-	if err := c.query("SELECT destination, min(due) FROM delivery WHERE due IS NOT NULL GROUP BY destination", func(v []driver.Value) error {
-		s.agenda.note(str(v[0]), integer(v[1]))
-		return nil
-	}); err != nil {
+	if err := s.noteAll(c); err != nil {
 		return explain(s.file(), err)
 	}
 	for {

@@ -471,14 +471,14 @@ func TestLeaseLastsWhileItIsSettled(t *testing.T) {
 		t.Fatal("the lease is not held")
 	}
 	later := now.Add(time.Minute)
-	if destination, _, _, _ := a.take(later, nil); destination != "" {
+	if l, _, _ := a.take(later, &spool.Query{}); l != nil {
 		t.Error("the lease ran out while it was settled")
 	}
 	if a.hold(&d) != nil {
 		t.Error("it was settled twice at the same time")
 	}
 	a.unhold(l) // the commit failed
-	if destination, _, _, _ := a.take(later, nil); destination != "a.example" {
+	if l, _, _ := a.take(later, &spool.Query{}); l == nil || l.destination != "a.example" {
 		t.Error("the lease does not run out after a failed commit")
 	}
 }
@@ -491,11 +491,40 @@ func TestLookLeavesNothingBehind(t *testing.T) {
 	}
 	now := time.Now().Add(time.Second)
 	ended := map[string]bool{"one-that-is-gone": true, "another": true}
-	found, next, err := s.look(context.Background(), "a.example", ended, now, 1)
+	found, next, err := s.search(context.Background(), &look{destination: "a.example", leased: ended}, now, 1)
 	if err != nil || len(found) != 1 {
 		t.Fatalf("found %d, %v", len(found), err)
 	}
 	if next > now.UnixMilli() {
 		t.Errorf("the other delivery is due, and the destination's next time is %v", time.UnixMilli(next))
+	}
+}
+
+// A long queue of an account that is busy is gone through once, and not again for each mail of others.
+func TestPassedOverOnce(t *testing.T) {
+	s := open(t, t.TempDir())
+	for range 50 {
+		keep(t, s, letter("bob@a.example", "a.example"), []byte("x"), spool.Seal{})
+	}
+	q := spool.Query{Max: 5, Lease: time.Minute, SkipAccounts: map[string][]string{"alice": {"a.example"}}}
+	now := time.Now().Add(time.Second)
+	l, _, _ := s.agenda.take(now, &q)
+	found, next, err := s.search(context.Background(), l, now, 5)
+	if err != nil || len(found) != 0 || next != never {
+		t.Fatalf("found %d, next %d, %v", len(found), next, err)
+	}
+	s.agenda.left(l, next)
+	for range 50 {
+		keep(t, s, letter("bob@a.example", "a.example"), []byte("x"), spool.Seal{})
+	}
+	if l, _, _ := s.agenda.take(time.Now().Add(time.Second), &q); l != nil {
+		t.Errorf("more mail of the busy account has %s looked at from %d on", l.destination, l.from)
+	}
+	e := letter("bob@a.example", "a.example")
+	e.Account = "carol"
+	before := time.Now()
+	keep(t, s, e, []byte("x"), spool.Seal{})
+	if l, _, _ := s.agenda.take(time.Now().Add(time.Second), &q); l == nil || l.from < before.UnixMilli() {
+		t.Errorf("mail of another account is looked for at %+v, want from %d on", l, before.UnixMilli())
 	}
 }

@@ -366,6 +366,9 @@ func (w *writer) ready() error {
 		if busy, err = c.number("PRAGMA wal_checkpoint(TRUNCATE)"); err == nil && busy != 0 {
 			err = errors.New("the database is in use by another program")
 		}
+		if err == nil {
+			err = w.s.noteAll(c) // what a commit has brought about that seemed to fail
+		}
 		if err != nil {
 			c.close()
 		}
