@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,7 +80,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	w := f.newWork()
 	attempts, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	for w.waitForSlot(ctx) {
+	for w.waitForPlace(ctx) {
 		claimed, err := w.claim(ctx)
 		if err != nil && ctx.Err() == nil {
 			f.Log.Error().Err(err).Msg("the queue cannot be read; forwarding goes on when it can")
@@ -118,47 +116,53 @@ func pause(ctx context.Context, d time.Duration) {
 // work is what one Run has under way.
 type work struct {
 	*Forwarder
-	slots   chan struct{} // holds a token for each delivery that runs
 	running sync.WaitGroup
+	freed   chan struct{} // has something when a place has become free
 
 	mu      sync.Mutex
-	busy    map[string]int              // deliveries that run, by destination
-	pending map[string][]spool.Delivery // claimed for destinations that were full
+	held    shares
+	kept    backlog
 	stopped bool
-	recall  context.CancelFunc // ends the claim that waits, because a destination that it skips has room
+	asked   *spool.Query       // of the claim that waits
+	recall  context.CancelFunc // ends it, because something that it skips has room
 }
 
 func (f *Forwarder) newWork() *work {
 	return &work{
 		Forwarder: f,
-		slots:     make(chan struct{}, or(f.Workers, standardWorkers)),
-		busy:      map[string]int{},
-		pending:   map[string][]spool.Delivery{},
+		freed:     make(chan struct{}, 1),
+		held:      newShares(or(f.Workers, standardWorkers), or(f.PerDestination, standardPerDestination)),
 	}
 }
 
-// waitForSlot returns when one more delivery may run; false means that ctx has ended.
-func (w *work) waitForSlot(ctx context.Context) bool {
-	select {
-	case w.slots <- struct{}{}:
-		<-w.slots
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
+// waitForPlace returns when one more delivery may run; false means that ctx has ended.
+func (w *work) waitForPlace(ctx context.Context) bool {
+	for {
+		w.mu.Lock()
+		free := w.held.workers > w.held.running
+		w.mu.Unlock()
+		if free || ctx.Err() != nil {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-w.freed:
+		case <-ctx.Done():
+		}
 	}
 }
 
-// claim takes as many deliveries as can run, of destinations that have room.
+// claim takes as many deliveries as can run, of those that have room.
 func (w *work) claim(ctx context.Context) ([]spool.Delivery, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.mu.Lock()
-	w.recall = cancel
-	q := spool.Query{Max: min(claimAtOnce, cap(w.slots)-len(w.slots)), Lease: leaseFor, Skip: w.full()}
+	q := w.busy()
+	q.Max, q.Lease = min(claimAtOnce, max(1, w.held.workers-w.held.running)), leaseFor
+	w.asked, w.recall = &q, cancel
 	w.mu.Unlock()
 	claimed, err := w.Spool.Claim(ctx, q)
 	w.mu.Lock()
-	w.recall = nil
+	w.asked, w.recall = nil, nil
 	w.mu.Unlock()
 	if errors.Is(err, context.Canceled) {
 		err = nil
@@ -166,83 +170,78 @@ func (w *work) claim(ctx context.Context) ([]spool.Delivery, error) {
 	return claimed, err
 }
 
-// full lists destinations that take no more now. The lock is held.
-func (w *work) full() []string {
-	most := or(w.PerDestination, standardPerDestination)
-	return slices.Sorted(func(yield func(string) bool) {
-		for d, n := range w.busy {
-			if n >= most && !yield(d) {
-				return
+// start runs a delivery, or keeps it back if more were claimed than have room.
+func (w *work) start(ctx context.Context, d spool.Delivery) {
+	p := pairOf(d)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.kept.of(p) >= 0 || !w.held.room(p) {
+		w.kept.add(d)
+		return
+	}
+	w.held.take(p)
+	w.launch(ctx, d)
+}
+
+// launch runs a delivery that has its place, and then those that were kept back. The lock is held.
+func (w *work) launch(ctx context.Context, d spool.Delivery) {
+	w.running.Go(func() {
+		w.count().running.Inc()
+		defer w.count().running.Dec()
+		for ok := true; ok; d, ok = w.next(ctx, d) {
+			if left := time.Until(d.Until); left > leaseFor/2 {
+				w.deliver(ctx, d)
+			} else if left > 0 { // it was kept back for long; whoever claims it next has a whole lease
+				w.release(ctx, d)
 			}
 		}
 	})
 }
 
-// start runs a delivery, or keeps it back if more of its destination were claimed than may run.
-func (w *work) start(ctx context.Context, d spool.Delivery) {
+// next is what was kept back and has room when a delivery has ended. More that has room is launched.
+func (w *work) next(ctx context.Context, ended spool.Delivery) (next spool.Delivery, ok bool) {
 	w.mu.Lock()
-	if w.busy[d.Destination] >= or(w.PerDestination, standardPerDestination) {
-		w.pending[d.Destination] = append(w.pending[d.Destination], d)
-		w.mu.Unlock()
-		return
+	defer w.mu.Unlock()
+	w.held.leave(pairOf(ended))
+	for !w.stopped {
+		d, found := w.kept.next(&w.held)
+		if !found {
+			break
+		}
+		w.held.take(pairOf(d))
+		if ok {
+			w.launch(ctx, d)
+		} else {
+			next, ok = d, true
+		}
 	}
-	w.busy[d.Destination]++
-	w.mu.Unlock()
-	w.slots <- struct{}{} // there is one: only the claiming goroutine starts, and it claimed no more than are free
-	w.running.Go(func() {
-		defer func() { <-w.slots }()
-		w.count().running.Inc()
-		defer w.count().running.Dec()
-		for ok := true; ok; d, ok = w.next(ctx, d.Destination) {
-			w.deliver(ctx, d)
+	if !ok {
+		select {
+		case w.freed <- struct{}{}:
+		default: // it is known
 		}
-	})
-}
-
-// next is what was kept back for the destination of a delivery that has ended. Without any, the place is free again.
-func (w *work) next(ctx context.Context, destination string) (spool.Delivery, bool) {
-	for {
-		w.mu.Lock()
-		kept := w.pending[destination]
-		if len(kept) == 0 || w.stopped {
-			w.leave(destination)
-			w.mu.Unlock()
-			return spool.Delivery{}, false
-		}
-		d := kept[0]
-		if w.pending[destination] = kept[1:]; len(kept) == 1 {
-			delete(w.pending, destination)
-		}
-		w.mu.Unlock()
-		if time.Until(d.Until) > leaseFor/2 {
-			return d, true
-		}
-		w.release(ctx, d) // it waited long; whoever claims it next has a whole lease
 	}
-}
-
-// leave frees a place. The lock is held.
-func (w *work) leave(destination string) {
-	was := w.busy[destination]
-	if w.busy[destination] = was - 1; was == 1 {
-		delete(w.busy, destination)
-	}
-	if was == or(w.PerDestination, standardPerDestination) && w.recall != nil {
+	if w.asked != nil && w.eased(w.asked) {
 		w.recall()
 	}
+	return next, ok
 }
 
 // putBack returns what was claimed and has not begun.
 func (w *work) putBack() {
 	w.mu.Lock()
 	w.stopped = true
-	kept := slices.Concat(slices.Collect(maps.Values(w.pending))...)
-	w.pending = map[string][]spool.Delivery{}
+	kept := w.kept
+	w.kept = nil
 	w.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), or(w.StopGrace, standardStopGrace))
 	defer cancel()
-	for _, d := range kept {
-		w.release(ctx, d)
+	for _, k := range kept {
+		for _, d := range k.deliveries {
+			if time.Until(d.Until) > 0 {
+				w.release(ctx, d)
+			}
+		}
 	}
 }
 

@@ -81,15 +81,15 @@ func (h *house) states() map[spool.State]int {
 // checklist 104: no more deliveries run than there are workers, and no more to one destination than it may have.
 func TestBounds(t *testing.T) {
 	for _, test := range []struct {
-		workers, perDestination, want, destinations int
-	}{{0, 0, 10, 1}, {0, 0, 100, 20}, {7, 3, 3, 1}, {7, 3, 7, 20}, {1, 1, 1, 3}} {
+		workers, perDestination, want, destinations, accounts int
+	}{{0, 0, 10, 1, 120}, {0, 0, 100, 20, 120}, {0, 0, 9, 1, 1}, {0, 0, 89, 20, 1}, {7, 3, 3, 1, 120}, {7, 3, 7, 20, 120}, {7, 3, 2, 1, 1}, {1, 1, 1, 3, 1}, {1, 1, 1, 3, 3}} {
 		inHouse(t, func(h *house) {
 			h.Workers, h.PerDestination = test.workers, test.perDestination
 			g := newGate(takes(250))
 			for i := range 120 {
 				domain := fmt.Sprintf("d%d.example", i%test.destinations)
 				h.hosts[domain] = g.host
-				h.add(nil, "bob@"+domain)
+				h.add(by(fmt.Sprint("account ", i%test.accounts)), "bob@"+domain)
 			}
 			stop := h.start()
 			soon()
@@ -150,8 +150,8 @@ func TestStop(t *testing.T) {
 		h.PerDestination = 2
 		g := newGate(takes(250))
 		h.hosts["x.example"] = g.host
-		for range 9 {
-			h.add(nil, "bob@x.example")
+		for i := range 9 {
+			h.add(by(fmt.Sprint("account ", i)), "bob@x.example")
 		}
 		stop := h.start()
 		soon()

@@ -100,6 +100,13 @@ func (h *house) add(change func(*spool.Envelope), to ...string) string {
 	return e.ID
 }
 
+// by is for add: from an account.
+func by(account string) func(*spool.Envelope) {
+	return func(e *spool.Envelope) {
+		e.Account, e.From = account, strings.ReplaceAll(account, " ", "")+"@from.example"
+	}
+}
+
 func (h *house) Destination(address string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -93,9 +93,9 @@ var settings = []setting{
 	{"forward.retry", "waits between attempts; the last one repeats", `["1m", "5m", "15m", "1h"]`, false, setRetry},
 	{"forward.give_up", "age at which undelivered mail is returned to its sender", `"5d"`, false,
 		duration(func(c *Config) *time.Duration { return &c.Forward.GiveUp }, time.Minute, 60*24*time.Hour)},
-	{"forward.connections", "deliveries at the same time", `100`, false,
+	{"forward.connections", "deliveries at the same time; one account holds 89 of 100 at most while it is alone, and less the more others want", `100`, false,
 		number(func(c *Config) *int { return &c.Forward.Connections }, 1, 10_000)},
-	{"forward.per_destination", "deliveries at the same time to one destination", `10`, false,
+	{"forward.per_destination", "of them, those to one destination, as all mail for a relay is; accounts share these too: with 2 or more, one account never holds all", `10`, false,
 		number(func(c *Config) *int { return &c.Forward.PerDestination }, 1, 10_000)},
 
 	{"queue.history", "how long smarthost trace knows what became of a message after its end; \"0s\" = nothing is written down", `"7d"`, false,
