@@ -17,12 +17,12 @@ var notPublic = []string{"localhost", "localdomain", "local", "test", "invalid",
 func (c *Config) checkACME() error {
 	if !c.TLS.ACME {
 		return errors.Join(
-			require(c.TLS.ACMEEmail == "", "tls.acme_email: has no use while tls.acme is not true"),
-			require(c.TLS.ACMECA == "", "tls.acme_ca: has no use while tls.acme is not true"),
+			c.require(c.TLS.ACMEEmail == "", "tls.acme_email: has no use while tls.acme is not true", "tls.acme_email"),
+			c.require(c.TLS.ACMECA == "", "tls.acme_ca: has no use while tls.acme is not true", "tls.acme_ca"),
 		)
 	}
 	return errors.Join(
-		require(c.TLS.Certificate == "", "tls: acme and certificate are two ways to the same thing: remove certificate and key, or set acme = false"),
+		c.require(c.TLS.Certificate == "", "tls: acme and certificate are two ways to the same thing: remove certificate and key, or set acme = false", "tls.certificate", "tls.key", "tls.acme"),
 		c.checkPublicName(),
 		c.checkACMEAddresses(),
 	)
@@ -37,7 +37,7 @@ func (c *Config) checkPublicName() error {
 	}
 	last := labels[len(labels)-1]
 	private := slices.ContainsFunc(notPublic, func(end string) bool { return strings.HasSuffix("."+c.Hostname, "."+end) })
-	return require(len(labels) > 1 && !private && strings.Trim(last, "0123456789") != "" && !strings.Contains(c.Hostname, "_"), fault)
+	return c.require(len(labels) > 1 && !private && strings.Trim(last, "0123456789") != "" && !strings.Contains(c.Hostname, "_"), fault, "hostname", "tls.acme")
 }
 
 func (c *Config) checkACMEAddresses() error {
@@ -45,12 +45,12 @@ func (c *Config) checkACMEAddresses() error {
 	taken := slices.Concat(c.Listen.Submission, c.Listen.Submissions)
 	if c.Listen.ACMEHTTP != "" {
 		taken = append(taken, c.Listen.ACMEHTTP)
-		faults = append(faults, apart("listen.acme_http", c.Listen.ACMEHTTP, taken[:len(taken)-1]))
+		faults = append(faults, c.at(apart("listen.acme_http", c.Listen.ACMEHTTP, taken[:len(taken)-1]), "listen.acme_http"))
 	}
 	if c.Listen.ACMETLS != "" {
-		faults = append(faults, apart("listen.acme_tls", c.Listen.ACMETLS, taken))
+		faults = append(faults, c.at(apart("listen.acme_tls", c.Listen.ACMETLS, taken), "listen.acme_tls"))
 	}
-	faults = append(faults, require(c.Listen.ACMEHTTP != "" || c.Listen.ACMETLS != "", "listen: acme_http and acme_tls are both empty, so that the ACME authority could check nothing; give one of them an address"))
+	faults = append(faults, c.require(c.Listen.ACMEHTTP != "" || c.Listen.ACMETLS != "", "listen: acme_http and acme_tls are both empty, so that the ACME authority could check nothing; give one of them an address", "listen.acme_http", "listen.acme_tls"))
 	return errors.Join(faults...)
 }
 

@@ -103,7 +103,7 @@ func openAdmin(c *Config, passed []net.Listener, log zerolog.Logger) (doors []ad
 	case err == nil:
 		doors = append(doors, admin.Door{Listener: l})
 		warnOfOpenAdmin(l, log)
-	case c.given["listen.admin"]:
+	case c.given["listen.admin"] != "":
 		return doors, fmt.Errorf("listen.admin: cannot listen on %q: %w (choose another address, or \"\" for none)", c.Listen.Admin, err)
 	default: // nobody asked for it, and mail matters more
 		log.Warn().Err(err).Str("address", c.Listen.Admin).Msg("health and API are at the socket in the data folder alone; set listen.admin to an address that is free")

@@ -63,7 +63,10 @@ func TestAdminAddress(t *testing.T) {
 	}
 	defer taken.Close()
 	open := func(given bool, address string, passed ...net.Listener) ([]admin.Door, string, error) {
-		c := &Config{Data: t.TempDir(), given: map[string]bool{"listen.admin": given}}
+		c := &Config{Data: t.TempDir()}
+		if given {
+			c.given = map[string]string{"listen.admin": "smarthost.toml:2"}
+		}
 		c.Listen.Admin = address
 		var log strings.Builder
 		doors, err := openAdmin(c, passed, zerolog.New(&log))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // environment is what a command has of the world around it.
@@ -17,6 +18,7 @@ type environment struct {
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Getenv  func(string) string
+	Environ func() []string // every variable as NAME=VALUE; nil where nobody looks for wrong ones
 }
 
 // usageError is a wrong call or a wrong config: exit code 2 and no more words than these.
@@ -112,7 +114,7 @@ func dispatch(env *environment, args []string) error {
 			return usageError(fmt.Sprintf("no such option: %s (see smarthost --help)", args[0]))
 		}
 	}
-	if len(args) == 2 && args[0] == "help" {
+	if len(args) >= 2 && args[0] == "help" { // the help of a command is that of its subcommands too
 		args = []string{args[1], "--help"}
 	}
 	if len(args) == 0 || args[0] == "help" {
@@ -148,24 +150,76 @@ func commonFlags(fs *flag.FlagSet) *string {
 	return fs.String("config", "", "the config file")
 }
 
-// parseFlags takes flags before, between and after the arguments and returns the arguments.
+// parseFlags takes flags before, between and after the arguments and returns the arguments; behind "--" all are arguments.
 // Only who asks for help gets it: output of a wrong call may be on its way into a shell.
 func parseFlags(fs *flag.FlagSet, args []string) ([]string, error) {
 	var rest []string
-	help := fs.Usage
-	fs.Usage = func() {}
-	for {
-		err := fs.Parse(args)
-		if errors.Is(err, flag.ErrHelp) {
-			help()
+	for len(args) > 0 {
+		word := args[0]
+		args = args[1:]
+		if word == "--" {
+			return append(rest, args...), nil
+		}
+		if len(word) < 2 || word[0] != '-' {
+			rest = append(rest, word)
+			continue
+		}
+		name, value, given := strings.Cut(strings.TrimPrefix(word[1:], "-"), "=")
+		f := fs.Lookup(name)
+		switch {
+		case f == nil && (name == "help" || name == "h"):
+			fs.Usage()
 			return nil, errHelp
+		case f == nil:
+			return nil, usageError(fmt.Sprintf("%s: there is no flag --%s%s (see smarthost %s --help)", fs.Name(), name, nearFlag(fs, name), fs.Name()))
+		case given:
+		case isSwitch(f):
+			value = "true"
+		case len(args) == 0:
+			return nil, usageError(fmt.Sprintf("%s: --%s needs a value (see smarthost %s --help)", fs.Name(), name, fs.Name()))
+		default:
+			value, args = args[0], args[1:]
 		}
-		if err != nil {
-			return nil, usageError(fmt.Sprintf("%s: %v (see smarthost %s --help)", fs.Name(), err, fs.Name()))
+		if err := setFlag(fs, name, value); err != nil {
+			return nil, usageError(fmt.Sprintf("%s: --%s: %v (see smarthost %s --help)", fs.Name(), name, err, fs.Name()))
 		}
-		if fs.NArg() == 0 {
-			return rest, nil
-		}
-		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
 	}
+	return rest, nil
+}
+
+// isSwitch tells of a flag that needs no value.
+func isSwitch(f *flag.Flag) bool {
+	b, ok := f.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// nearFlag names the flag that was meant, if one looks like it.
+func nearFlag(fs *flag.FlagSet, name string) string {
+	near, best := "", 3
+	fs.VisitAll(func(f *flag.Flag) {
+		if d := distance(name, f.Name); d < best {
+			near, best = "; did you mean --"+f.Name+"?", d
+		}
+	})
+	return near
+}
+
+// setFlag sets a flag. What package flag calls no more than a "parse error" says what would be right.
+func setFlag(fs *flag.FlagSet, name, value string) error {
+	err := fs.Set(name, value)
+	typed, ok := fs.Lookup(name).Value.(flag.Getter)
+	if err == nil || !ok {
+		return err
+	}
+	switch typed.Get().(type) {
+	case bool:
+		return fmt.Errorf("%q is neither true nor false", value)
+	case int:
+		return fmt.Errorf("%q is not a whole number", value)
+	case uint64:
+		return fmt.Errorf("%q is not a whole number from 0 up", value)
+	case time.Duration:
+		return fmt.Errorf("%q is not a duration such as 30s or 5m", value)
+	}
+	return err
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // Every command explains itself, with an example, however it is asked.
@@ -28,5 +30,16 @@ func TestHelp(t *testing.T) {
 	}
 	if help := ask("help"); help != ask("--help") || !strings.Contains(help, "Example") {
 		t.Errorf("smarthost help says %q", help)
+	}
+}
+
+// Flags stand before, between and behind the arguments, with one hyphen or two; behind "--" nothing is a flag.
+func TestParseFlags(t *testing.T) {
+	t.Parallel()
+	fs := newFlags(testEnvironment(t, nil), "test", "")
+	text, on, off := fs.String("text", "", ""), fs.Bool("on", false, ""), fs.Bool("off", true, "")
+	rest, err := parseFlags(fs, []string{"-text=a=b", "one", "--on", "two", "-", "--off=false", "--", "--on", "-x"})
+	if diff := cmp.Diff([]string{"one", "two", "-", "--on", "-x"}, rest); err != nil || diff != "" || *text != "a=b" || !*on || *off {
+		t.Errorf("%v, text %q, on %t, off %t (-want +got):\n%s", err, *text, *on, *off, diff)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -61,7 +62,8 @@ type Config struct {
 	}
 	Log struct{ Format string }
 
-	given map[string]bool // keys that somebody set
+	given map[string]string // keys that somebody set, and where: "smarthost.toml:12", or a variable of the environment
+	stray []string          // variables of the environment that look like the form of a key and are none, in words
 }
 
 // userFile is the path of the accounts file.
@@ -85,7 +87,7 @@ func loadConfig(env *environment, path string) (*Config, error) {
 		}
 	}
 	all = append(all, readEnvironment(env.Getenv, &faults)...)
-	c := &Config{File: path, Limits: map[string]limit.Class{}, Webhooks: map[string]*webhook{}, given: map[string]bool{}}
+	c := &Config{File: path, Limits: map[string]limit.Class{}, Webhooks: map[string]*webhook{}, given: map[string]string{}, stray: strayVariables(env)}
 	c.setDefaults()
 	for _, g := range all {
 		if err := c.apply(g); err != nil {
@@ -126,6 +128,50 @@ func variable(key string) string {
 	return "SMARTHOST_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
+// strayVariables tells of variables in the environment that look like the form of a key and are none. They are no faults: clusters and
+// composers put variables of their own there.
+func strayVariables(env *environment) (stray []string) {
+	if env.Environ == nil {
+		return nil
+	}
+	known := map[string]bool{}
+	tables := map[string]bool{"LIMITS": true, "WEBHOOKS": true}
+	for _, key := range slices.Concat(limitKeys("default"), slices.Collect(maps.Keys(absent))) {
+		known[variable(key)] = true
+	}
+	for _, s := range settings {
+		known[variable(s.key)] = true
+		if s.secret {
+			known[variable(s.key)+"_FILE"] = true
+		}
+		if table, _, nested := strings.Cut(s.key, "."); nested {
+			tables[strings.ToUpper(table)] = true
+		}
+	}
+	for _, line := range env.Environ() {
+		name, _, _ := strings.Cut(line, "=")
+		short, ours := strings.CutPrefix(name, "SMARTHOST_")
+		if !ours || known[name] {
+			continue
+		}
+		near, best := "", 4
+		for _, other := range slices.Sorted(maps.Keys(known)) {
+			if d := distance(name, other); d < best {
+				near, best = other, d
+			}
+		}
+		table, _, _ := strings.Cut(short, "_")
+		switch {
+		case near != "":
+			stray = append(stray, fmt.Sprintf("%s is the form of no key of the config; did you mean %s?", name, near))
+		case tables[table]:
+			stray = append(stray, name+" is the form of no key of the config (smarthost config prints all; classes of limits and webhooks are only in the file)")
+		}
+	}
+	slices.Sort(stray)
+	return stray
+}
+
 func readEnvironment(getenv func(string) string, faults *[]error) []given {
 	var all []given
 	keys := limitKeys("default")
@@ -160,7 +206,7 @@ func (c *Config) apply(g given) error {
 	if empty, ok := g.value.(map[string]any); ok && len(empty) == 0 {
 		return c.applyTable(g.key)
 	}
-	c.given[g.key] = true
+	c.given[g.key] = g.where
 	if class, name, ok := splitLimit(g.key); ok {
 		return c.setLimit(class, name, g.value)
 	}
@@ -268,19 +314,47 @@ func (c *Config) complete() error {
 	}
 	c.completeLimits()
 	return errors.Join(
-		require(len(c.Listen.Submission)+len(c.Listen.Submissions) > 0, "listen: submission and submissions are both empty, so nothing could ever connect; give one an address such as [\":587\"]"),
-		require((c.TLS.Certificate == "") == (c.TLS.Key == ""), "tls: certificate and key go together: give both or none"),
+		c.require(len(c.Listen.Submission)+len(c.Listen.Submissions) > 0, "listen: submission and submissions are both empty, so nothing could ever connect; give one an address such as [\":587\"]", "listen.submission", "listen.submissions"),
+		c.checkDoors(),
+		c.require((c.TLS.Certificate == "") == (c.TLS.Key == ""), "tls: certificate and key go together: give both or none", "tls.certificate", "tls.key"),
 		c.checkACME(),
 		c.completeRelay(),
 		c.completeWebhooks(),
 	)
 }
 
-func require(holds bool, fault string) error {
+// require is a fault of several keys together unless something holds. It says where the first of them stands that somebody set.
+func (c *Config) require(holds bool, fault string, keys ...string) error {
 	if holds {
 		return nil
 	}
-	return errors.New(fault)
+	return c.at(errors.New(fault), keys...)
+}
+
+// at says of a fault in which line the first of its keys stands that somebody set, or in which variable.
+func (c *Config) at(fault error, keys ...string) error {
+	for _, key := range keys {
+		if where := c.given[key]; where != "" && fault != nil {
+			return fmt.Errorf("%s: %w", where, fault)
+		}
+	}
+	return fault
+}
+
+// checkDoors refuses an address that stands in the config twice.
+func (c *Config) checkDoors() error {
+	var faults []error
+	var taken []string
+	for _, door := range []struct {
+		key   string
+		addrs []string
+	}{{"listen.submission", c.Listen.Submission}, {"listen.submissions", c.Listen.Submissions}, {"listen.admin", []string{c.Listen.Admin}}} {
+		for _, addr := range door.addrs {
+			faults = append(faults, c.at(apart(door.key, addr, taken), door.key))
+			taken = append(taken, addr)
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // standardData is where the data go when nobody says: the system's place for root and for whoever may write there, else the user's own.
@@ -342,15 +416,15 @@ func checkRelay(s string) error {
 // completeRelay checks what relay and relay_password_file say together.
 func (c *Config) completeRelay() error {
 	if c.Forward.Relay == "" {
-		return require(c.Forward.RelayPasswordFile == "", "forward.relay_password_file: there is no forward.relay")
+		return c.require(c.Forward.RelayPasswordFile == "", "forward.relay_password_file: there is no forward.relay", "forward.relay_password_file")
 	}
 	u, err := url.Parse(c.Forward.Relay)
 	if err != nil || u.User == nil {
-		return require(c.Forward.RelayPasswordFile == "", `forward.relay_password_file: forward.relay names no user; write "smtp://user@host:587"`)
+		return c.require(c.Forward.RelayPasswordFile == "", `forward.relay_password_file: forward.relay names no user; write "smtp://user@host:587"`, "forward.relay_password_file")
 	}
 	_, inURL := u.User.Password()
 	return errors.Join(
-		require(inURL || c.Forward.RelayPasswordFile != "", "forward.relay: there is a user but no password; write smtp://user:password@host or set forward.relay_password_file"),
-		require(!inURL || c.Forward.RelayPasswordFile == "", "forward.relay_password_file: forward.relay has a password already; give it in one place"),
+		c.require(inURL || c.Forward.RelayPasswordFile != "", "forward.relay: there is a user but no password; write smtp://user:password@host or set forward.relay_password_file", "forward.relay"),
+		c.require(!inURL || c.Forward.RelayPasswordFile == "", "forward.relay_password_file: forward.relay has a password already; give it in one place", "forward.relay_password_file"),
 	)
 }

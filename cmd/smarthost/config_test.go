@@ -160,6 +160,56 @@ func TestEnvironmentWinsOverFile(t *testing.T) {
 	}
 }
 
+// What is wrong with several keys together says where one of them stands, too.
+func TestFaultsOfSeveralKeys(t *testing.T) {
+	for _, test := range []struct{ config, want string }{
+		{"[tls]\n\nkey = \"key.pem\"", "FILE:3: tls: certificate and key go together: give both or none"},
+		{"[tls]\nacme_email = \"me@example.org\"", "FILE:2: tls.acme_email: has no use while tls.acme is not true"},
+		{"hostname = \"mx\"\n[tls]\nacme = true", `FILE:1: hostname: "mx" is not a name in public DNS`},
+		{"[listen]\nsubmission = []\nsubmissions = []", "FILE:2: listen: submission and submissions are both empty"},
+		{"[listen]\nsubmissions = [\"127.0.0.1:587\"]", `FILE:2: listen.submissions: "127.0.0.1:587" is listened on for something else already (":587")`},
+		{"[listen]\nsubmission = [\"192.0.2.1:587\", \"192.0.2.2:587\", \"192.0.2.1:587\"]", `FILE:2: listen.submission: "192.0.2.1:587" is listened on for something else already`},
+		{"[listen]\nadmin = \"127.0.0.1:465\"", `FILE:2: listen.admin: "127.0.0.1:465" is listened on`},
+		{"[forward]\nrelay = \"smtp://u@relay.example\"", "FILE:2: forward.relay: there is a user but no password"},
+		{"[forward]\nrelay_password_file = \"x\"", "FILE:2: forward.relay_password_file: there is no forward.relay"},
+		{"[webhooks.crm]\nsecret_file = \"x\"", "FILE:2: webhooks.crm: url is missing"},
+		{"[webhooks.crm]\nurl = \"https://example.org/\"", "FILE:2: webhooks.crm: give secret or secret_file"},
+		{"[forward]\ngive_up = \"90d\"", "FILE:2: forward.give_up: must be from 1m to 60d"},
+	} {
+		path := writeConfig(t, test.config)
+		_, err := loadConfig(testEnvironment(t, nil), path)
+		if want := strings.Replace(test.want, "FILE", path, 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q\ngot  %v\nwant %s", test.config, err, want)
+		}
+	}
+	if _, err := loadConfig(testEnvironment(t, map[string]string{"SMARTHOST_TLS_KEY": "key.pem"}), ""); err == nil || !strings.Contains(err.Error(), "SMARTHOST_TLS_KEY: tls: certificate and key") {
+		t.Errorf("from the environment: %v", err)
+	}
+}
+
+// A variable with a slip of the pen is told of; what clusters and this program's own other uses put there is not.
+func TestStrayVariables(t *testing.T) {
+	env := testEnvironment(t, nil)
+	env.Environ = func() []string {
+		return []string{
+			"SMARTHOST_FORWARD_RELEY=smtp://relay.example", "SMARTHOST_LIMITS_BULK_MESSAGES=1/1h", "SMARTHOST_LISTEN=x",
+			"SMARTHOST_FORWARD_RELAY_FILE=/x", "SMARTHOST_LIMITS_DEFAULT_BYTES=1MiB/1h", "SMARTHOST_HOSTNAME=mx.example.org", "PATH=/bin",
+			"SMARTHOST_TEST_USER=app:secret", "SMARTHOST_SERVICE_HOST=10.0.0.1", "SMARTHOST_PORT=tcp://10.0.0.1:587", "SMARTHOST_PORT_587_TCP_ADDR=10.0.0.1",
+		}
+	}
+	c, err := loadConfig(env, writeConfig(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{
+		"SMARTHOST_FORWARD_RELEY is the form of no key of the config; did you mean SMARTHOST_FORWARD_RELAY?",
+		"SMARTHOST_LIMITS_BULK_MESSAGES is the form of no key of the config (smarthost config prints all; classes of limits and webhooks are only in the file)",
+		"SMARTHOST_LISTEN is the form of no key of the config (smarthost config prints all; classes of limits and webhooks are only in the file)",
+	}, c.stray); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestCommandLine(t *testing.T) {
 	for _, test := range []struct {
 		args   []string
@@ -173,7 +223,19 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"nonsense"}, 2, "", `no such command: "nonsense"`},
 		{[]string{"--config"}, 2, "", "--config needs a file"},
 		{[]string{"--nonsense"}, 2, "", "no such option: --nonsense"},
-		{[]string{"serve", "--nonsense"}, 2, "", "flag provided but not defined: -nonsense"},
+		{[]string{"serve", "--nonsense"}, 2, "", "serve: there is no flag --nonsense (see smarthost serve --help)"},
+		{[]string{"serve", "-confg", "x"}, 2, "", "serve: there is no flag --confg; did you mean --config?"},
+		{[]string{"serve", "--config"}, 2, "", "serve: --config needs a value"},
+		{[]string{"queue", "--limit", "few"}, 2, "", `queue: --limit: "few" is not a whole number`},
+		{[]string{"queue", "--limit="}, 2, "", `queue: --limit: "" is not a whole number`},
+		{[]string{"queue", "--older-than", "long"}, 2, "", "queue: --older-than: "},
+		{[]string{"queue", "--json=maybe"}, 2, "", `queue: --json: "maybe" is neither true nor false`},
+		{[]string{"wait", "x", "--timeout", "soon"}, 2, "", `wait: --timeout: "soon" is not a duration such as 30s`},
+		{[]string{"test", "--seed", "-1"}, 2, "", `test: --seed: "-1" is not a whole number from 0 up`},
+		{[]string{"user", "add", "alice", "--sender", "alice"}, 2, "", `user: --sender: "alice" is not a sender`},
+		{[]string{"help", "queue", "hold"}, 0, "smarthost queue shows the mail", ""},
+		{[]string{"queue", "hold", "-h"}, 0, "smarthost queue shows the mail", ""},
+		{[]string{"version", "1"}, 2, "", "version takes no arguments"},
 		{[]string{"--config", "/nonexistent", "config", "check"}, 2, "", "cannot read the config"},
 		{[]string{"config", "check", "--config=/nonexistent"}, 2, "", "cannot read the config"},
 		{[]string{"version"}, 0, "smarthost ", ""},

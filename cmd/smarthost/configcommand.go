@@ -40,6 +40,9 @@ func configCommand(env *environment, args []string) error {
 		if err != nil {
 			return err
 		}
+		for _, stray := range c.stray {
+			fmt.Fprintln(env.Stderr, "smarthost: warning: "+stray)
+		}
 		if err := checkFiles(c); err != nil {
 			return usageError("the config is wrong:\n" + err.Error())
 		}
@@ -58,13 +61,15 @@ func checkFiles(c *Config) error {
 	var faults []error
 	if c.TLS.Certificate != "" {
 		if _, err := tls.LoadX509KeyPair(c.TLS.Certificate, c.TLS.Key); err != nil {
-			faults = append(faults, fmt.Errorf("%s: tls: certificate %s with key %s: %w", c.File, c.TLS.Certificate, c.TLS.Key, err))
+			faults = append(faults, c.at(fmt.Errorf("tls: certificate %s with key %s: %w", c.TLS.Certificate, c.TLS.Key, err), "tls.certificate", "tls.key"))
 		}
 	}
-	for _, err := range []error{second(readRoots(c.Forward.CA)), second(readAuthorities("tls.acme_ca", c.TLS.ACMECA)), second(newRouter(c)), second(newHooks(c))} {
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", c.File, err))
-		}
+	faults = append(faults,
+		c.at(second(readRoots(c.Forward.CA)), "forward.ca"),
+		c.at(second(readAuthorities("tls.acme_ca", c.TLS.ACMECA)), "tls.acme_ca"),
+		c.at(second(newRouter(c)), "forward.relay_password_file", "forward.relay"))
+	if _, err := newHooks(c); err != nil {
+		faults = append(faults, fmt.Errorf("%s: %w", c.File, err))
 	}
 	// Whoever checks a config may be kept from the server's data; the server's own check before it hands over is not.
 	if err := sqlitespool.Check(queueFolder(c)); err != nil && !errors.Is(err, fs.ErrPermission) {

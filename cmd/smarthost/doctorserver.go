@@ -83,7 +83,7 @@ func doctorDoors(c *Config, key string, addrs []string, implicit bool) []doctor.
 	var doors []doctor.Door
 	for _, a := range addrs {
 		d := doctor.Door{Address: a, Implicit: implicit}
-		if host, port, err := net.SplitHostPort(a); err == nil && !c.given[key] {
+		if host, port, err := net.SplitHostPort(a); err == nil && c.given[key] == "" {
 			d.Substitute = net.JoinHostPort(host, "2"+port)
 		}
 		doors = append(doors, d)

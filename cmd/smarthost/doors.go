@@ -50,7 +50,7 @@ func openDoors(c *Config, passed passedSockets) (doors []*door, err error) {
 			continue
 		}
 		for _, addr := range kind.addrs {
-			d, err := openDoor(addr, !c.given["listen."+kind.name])
+			d, err := openDoor(addr, c.given["listen."+kind.name] == "")
 			if err != nil {
 				return doors, fmt.Errorf("listen.%s: cannot listen on %q: %w", kind.name, addr, err)
 			}

@@ -57,9 +57,9 @@ func portFor(c *Config, given string) (port int, implicit bool, err error) {
 	case given != "":
 		implicit = slices.Contains(direct, given) || !slices.Contains(start, given) && (given == "465" || given == "2465")
 	case len(start) > 0:
-		given = openPort(start[0], !c.given["listen.submission"])
+		given = openPort(start[0], c.given["listen.submission"] == "")
 	case len(direct) > 0:
-		given, implicit = openPort(direct[0], !c.given["listen.submissions"]), true
+		given, implicit = openPort(direct[0], c.given["listen.submissions"] == ""), true
 	default:
 		return 0, false, usageError("enroll: the config gives no port that clients could be told; --port does")
 	}

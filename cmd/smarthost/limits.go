@@ -39,13 +39,13 @@ func (c *Config) setLimit(class, name string, value any) error {
 func (c *Config) completeLimits() {
 	standard := c.Limits["default"]
 	for name, of := range c.Limits {
-		if !c.given["limits."+name+".messages"] {
+		if c.given["limits."+name+".messages"] == "" {
 			of.Messages = standard.Messages
 		}
-		if !c.given["limits."+name+".recipients"] {
+		if c.given["limits."+name+".recipients"] == "" {
 			of.Recipients = standard.Recipients
 		}
-		if !c.given["limits."+name+".bytes"] {
+		if c.given["limits."+name+".bytes"] == "" {
 			of.Bytes = standard.Bytes
 		}
 		c.Limits[name] = of

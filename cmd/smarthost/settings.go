@@ -224,11 +224,24 @@ func duration(field func(*Config) *time.Duration, least, most time.Duration) fun
 			return err
 		}
 		if d < least || d > most {
-			return fmt.Errorf("must be from %s to %s", least, most)
+			return fmt.Errorf("must be from %s to %s", spanText(least), spanText(most))
 		}
 		*field(c) = d
 		return nil
 	}
+}
+
+// spanText writes whole minutes, hours and days as parseDuration reads them and people write them.
+func spanText(d time.Duration) string {
+	switch {
+	case d == 0 || d%time.Minute != 0:
+		return d.String()
+	case d%(24*time.Hour) == 0:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dm", d/time.Minute)
 }
 
 // parseDuration is time.ParseDuration that also knows whole days.

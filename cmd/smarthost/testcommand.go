@@ -174,7 +174,7 @@ func flagsFrom(env *environment, fs *flag.FlagSet, known string) error {
 		if given[name] || value == "" {
 			continue
 		}
-		if err := fs.Set(name, value); err != nil {
+		if err := setFlag(fs, name, value); err != nil {
 			return usageError(fmt.Sprintf("test: %s: %v (see smarthost test --help)", variable, err))
 		}
 	}

@@ -18,8 +18,12 @@ Example:
 func versionCommand(env *environment, args []string) error {
 	fs := newFlags(env, "version", versionHelp)
 	commonFlags(fs)
-	if _, err := parseFlags(fs, args); err != nil {
+	args, err := parseFlags(fs, args)
+	if err != nil {
 		return err
+	}
+	if len(args) > 0 {
+		return usageError("version takes no arguments (see smarthost version --help)")
 	}
 	fmt.Fprintf(env.Stdout, "smarthost %s (%s, %s/%s)\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil

@@ -23,6 +23,9 @@ func (s *service) warnAtStart(env *environment) {
 	case "tmpfs", "ramfs":
 		s.Log.Warn().Str("data", s.Config.Data).Str("file_system", system).Msg("the data folder lies in memory, and its mail goes when the power does; put it on a disk")
 	}
+	for _, stray := range s.Config.stray {
+		s.Log.Warn().Msg(stray)
+	}
 	s.warnOfExposed(env)
 }
 
@@ -37,7 +40,7 @@ func warnOfUnused(c *Config, doors []*door, log zerolog.Logger) {
 	for name, addresses := range map[string][]string{"submission": c.Listen.Submission, "submissions": c.Listen.Submissions} {
 		for _, address := range addresses {
 			_, port, _ := net.SplitHostPort(address)
-			if c.given["listen."+name] && passed[name] != nil && !slices.Contains(passed[name], port) {
+			if c.given["listen."+name] != "" && passed[name] != nil && !slices.Contains(passed[name], port) {
 				log.Warn().Str("address", address).Strs("ports", passed[name]).Msg("nobody listens at this address of listen." + name +
 					": the ports are those of the sockets that were passed; change ListenStream= in the socket unit, or restart after a hand-over")
 			}

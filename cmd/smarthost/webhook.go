@@ -116,12 +116,13 @@ func (c *Config) completeWebhooks() error {
 		w := c.Webhooks[name]
 		w.SecretFile, w.CA = inFolder(folder, w.SecretFile), inFolder(folder, w.CA)
 		key := "webhooks." + name
+		of := func(word string) string { return key + "." + word }
 		if w.URL == "" {
-			faults = append(faults, fmt.Errorf("%s: url is missing", key))
+			faults = append(faults, c.at(fmt.Errorf("%s: url is missing", key), of("secret"), of("secret_file"), of("events"), of("accounts"), of("domains"), of("private"), of("ca")))
 		} else if err := notify.CheckURL(w.URL, w.Private); err != nil {
-			faults = append(faults, fmt.Errorf("%s.url: %w", key, err))
+			faults = append(faults, c.at(fmt.Errorf("%s.url: %w", key, err), of("url")))
 		}
-		faults = append(faults, require((w.Secret == "") != (w.SecretFile == ""), key+": give secret or secret_file, one of the two"))
+		faults = append(faults, c.require((w.Secret == "") != (w.SecretFile == ""), key+": give secret or secret_file, one of the two", of("secret_file"), of("secret"), of("url")))
 	}
 	return errors.Join(faults...)
 }

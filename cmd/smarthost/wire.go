@@ -96,7 +96,7 @@ func (s *service) introduce() error {
 	c := s.Config
 	s.Certificates = newCertificates(c, s.Log)
 	if err := s.Certificates.Load(); err != nil {
-		return err
+		return c.at(err, "tls.certificate", "tls.key")
 	}
 	s.Users = &userfile.File{Path: c.userFile(), Log: s.Log, Writing: s.writers.writing}
 	s.Sightings = new(auth.Sightings)
