@@ -12,7 +12,7 @@ import (
 
 // AuthMechanisms are offered inside TLS only (RFC 4954 §4, RFC 8314 §3.3), and there always.
 func (s *session) AuthMechanisms() []string {
-	if s.conn.TLS() == nil {
+	if !s.conn.Secure() {
 		return nil
 	}
 	return s.server.Auth.Mechanisms()
@@ -20,7 +20,7 @@ func (s *session) AuthMechanisms() []string {
 
 // Auth begins a login (RFC 4954 §4).
 func (s *session) Auth(mechanism string) (sasl.Server, error) {
-	if s.conn.TLS() == nil {
+	if !s.conn.Secure() {
 		return nil, s.fault("AUTH", s.words().mustStartTLS())
 	}
 	if s.transaction.policy != nil {

@@ -165,13 +165,29 @@ func (s *session) trace(envelope *spool.Envelope) policy.Trace {
 		trace.With = "UTF8SMTPSA" // RFC 6531 §4.3
 	}
 	if state := s.conn.TLS(); state != nil {
-		trace.TLS = tls.VersionName(state.Version) + " " + tls.CipherSuiteName(state.CipherSuite)
+		trace.TLS = tls.VersionName(state.Version) + " " + suiteName(state.CipherSuite)
 	}
 	for i, r := range s.recipients {
 		trace.To[i] = r.Address
 	}
 	return trace
 }
+
+// suiteName is tls.CipherSuiteName, which makes its list anew at each call.
+func suiteName(id uint16) string {
+	if name, ok := suites()[id]; ok {
+		return name
+	}
+	return tls.CipherSuiteName(id)
+}
+
+var suites = sync.OnceValue(func() map[uint16]string {
+	names := map[uint16]string{}
+	for _, s := range tls.CipherSuites() {
+		names[s.ID] = s.Name
+	}
+	return names
+})
 
 // logMessage begins an event in a message's life.
 func (s *session) logMessage(envelope *spool.Envelope) *zerolog.Event {

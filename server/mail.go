@@ -39,7 +39,7 @@ func (s *session) unauthenticated() *smtp.SMTPError {
 	var refusal *smtp.SMTPError
 	spared := "" // why it is temporary
 	switch login := s.client.login; {
-	case s.conn.TLS() == nil: // the guard lets nobody through without TLS; should it ever, nothing is relayed
+	case !s.conn.Secure(): // the guard lets nobody through without TLS; should it ever, nothing is relayed
 		refusal = w.mustStartTLS()
 	case s.client.account != nil:
 		return s.loginLapsed()

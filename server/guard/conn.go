@@ -152,6 +152,9 @@ func (c *Conn) Session() string { return c.id }
 // Context ends with the connection.
 func (c *Conn) Context() context.Context { return c.ctx }
 
+// Secure tells whether the TLS handshake is complete.
+func (c *Conn) Secure() bool { return c.tls.Load() != nil }
+
 // TLS is the state of the TLS connection, nil before the handshake is complete.
 func (c *Conn) TLS() *tls.ConnectionState {
 	t := c.tls.Load()

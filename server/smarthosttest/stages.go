@@ -14,7 +14,7 @@ func (o *observer) atCommand(m guard.Moment) *guard.Answer {
 	if i := strings.IndexByte(string(m.Line), ' '); i >= 0 {
 		argument = strings.TrimLeft(string(m.Line[i:]), " ")
 	}
-	secure := o.conn.TLS() != nil
+	secure := o.conn.Secure()
 	f := facts{user: o.user, from: o.from, to: o.to}
 	switch m.Verb {
 	case "EHLO", "HELO":
