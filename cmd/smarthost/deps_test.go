@@ -24,10 +24,11 @@ var mayImport = map[string][]string{
 	"server":          {"auth", "policy", "forward/spool", "server/guard"},
 	"server/guard":    {},
 	"server/dialogue": {"auth", "policy/limit"}, // the suite that the server and its double pass
-	"server/admin":    {},                       // it is handed all that it tells about
+	"server/web":      {},                       // what pages and APIs have in common, whatever they are about
+	"server/admin":    {"server/web"},           // it is handed all that it tells about
 	// The test double is the engine with a memory, and no database or page is in the build of who imports it.
 	"server/smarthosttest": {"server", "server/guard", "auth", "policy", "policy/limit", "policy/message", "forward/spool"},
-	"server/capture":       {"server/smarthosttest", "policy/limit"}, // what the double has been sent, over HTTP
+	"server/capture":       {"server/smarthosttest", "server/web", "policy/limit"}, // what the double has been sent, over HTTP
 
 	"auth":          {},
 	"auth/userfile": {"auth"},

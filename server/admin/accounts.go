@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // Accounts are those who may send.
@@ -79,14 +81,14 @@ func (s *Server) listUsers(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, UserList{users})
+	web.Answer(w, http.StatusOK, UserList{users})
 	return nil
 }
 
 func (s *Server) addDevice(w http.ResponseWriter, r *request) error {
 	var d NewDevice
 	r.target = r.PathValue("user")
-	if err := readBody(w, r.Request, &d); err != nil {
+	if err := api.Body(w, r.Request, &d, false); err != nil {
 		return err
 	}
 	d.User = r.PathValue("user")
@@ -95,7 +97,7 @@ func (s *Server) addDevice(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusCreated, MadeDevice{d.User, d.Device, secret})
+	web.Answer(w, http.StatusCreated, MadeDevice{d.User, d.Device, secret})
 	return nil
 }
 
@@ -105,6 +107,6 @@ func (s *Server) revokeDevice(w http.ResponseWriter, r *request) error {
 	if err := s.Accounts.RevokeDevice(r.Context(), user, device); err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, Revoked{user, device})
+	web.Answer(w, http.StatusOK, Revoked{user, device})
 	return nil
 }

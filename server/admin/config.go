@@ -1,6 +1,10 @@
 package admin
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/seed-1397b510/smarthost/server/web"
+)
 
 // ConfigInForce is what the server works with.
 type ConfigInForce struct {
@@ -20,6 +24,6 @@ func (s *Server) config(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, c)
+	web.Answer(w, http.StatusOK, c)
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // A Finding is what one check of an examination saw.
@@ -108,14 +110,14 @@ func (e *examinations) now() Examination {
 }
 
 func (s *Server) examination(w http.ResponseWriter, _ *request) error {
-	answer(w, http.StatusOK, s.examinations.now())
+	web.Answer(w, http.StatusOK, s.examinations.now())
 	return nil
 }
 
 func (s *Server) beginExamination(w http.ResponseWriter, _ *request) error {
 	if !s.examinations.begin() {
-		return &Fault{http.StatusConflict, "an examination is under way", "GET this path until \"ended\" is set"}
+		return web.Fail(http.StatusConflict, "an examination is under way", "GET this path until \"ended\" is set")
 	}
-	answer(w, http.StatusAccepted, s.examinations.now())
+	web.Answer(w, http.StatusAccepted, s.examinations.now())
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // checkTime is how long a check may take before it counts as failed.
@@ -160,7 +162,7 @@ func (w *watch) run() {
 
 // live answers as long as this process can.
 func (s *Server) live(w http.ResponseWriter, _ *request) error {
-	answer(w, http.StatusOK, Report{State: OK, Checks: []Result{}})
+	web.Answer(w, http.StatusOK, Report{State: OK, Checks: []Result{}})
 	return nil
 }
 
@@ -173,7 +175,7 @@ func (s *Server) ready(w http.ResponseWriter, r *request) error {
 	exclude := q["exclude"]
 	for _, name := range exclude {
 		if !slices.ContainsFunc(s.Health.Checks, func(c Check) bool { return c.Name == name }) {
-			return &Fault{http.StatusBadRequest, "there is no check " + logged(name) + " to exclude", "exclude one of: " + s.Health.names()}
+			return web.Fail(http.StatusBadRequest, "there is no check "+web.Printable(name)+" to exclude", "exclude one of: "+s.Health.names())
 		}
 	}
 	report := s.Health.Ready(r.Context(), exclude...)
@@ -181,6 +183,6 @@ func (s *Server) ready(w http.ResponseWriter, r *request) error {
 	if report.State == Failed {
 		status = http.StatusServiceUnavailable
 	}
-	answer(w, status, report)
+	web.Answer(w, status, report)
 	return nil
 }

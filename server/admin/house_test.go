@@ -15,6 +15,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -114,7 +116,7 @@ func (h *house) AddDevice(context.Context, NewDevice) (string, error) { return "
 
 func (h *house) RevokeDevice(_ context.Context, user, _ string) error {
 	if user == "nobody" {
-		return &Fault{http.StatusNotFound, "there is no nobody", "look"}
+		return web.Fail(http.StatusNotFound, "there is no nobody", "look")
 	}
 	return nil
 }

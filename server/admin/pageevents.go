@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 const (
@@ -36,7 +38,7 @@ func (s *Server) traceEvents(w http.ResponseWriter, r *request) error {
 func (s *Server) stream(w http.ResponseWriter, r *request, name string, body func() (any, error)) error {
 	if s.streams.Add(1); s.streams.Load() > maxStreams {
 		s.streams.Add(-1)
-		return &Fault{http.StatusServiceUnavailable, "too many pages are open that are kept up to date", "load the page again to see how things are"}
+		return web.Fail(http.StatusServiceUnavailable, "too many pages are open that are kept up to date", "load the page again to see how things are")
 	}
 	defer s.streams.Add(-1)
 	stop, _ := r.Context().Value(stopKey{}).(<-chan struct{})

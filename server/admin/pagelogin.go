@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 const (
@@ -86,7 +88,7 @@ func (s *Server) visitor(r *http.Request, trusted, used bool) (Caller, *Fault) {
 		token = s.sessions.token(cookie.Value, used)
 	}
 	if token == "" {
-		return Caller{}, &Fault{http.StatusUnauthorized, "nobody has logged in", "log in"}
+		return Caller{}, web.Fail(http.StatusUnauthorized, "nobody has logged in", "log in")
 	}
 	return s.owner(token)
 }
@@ -146,5 +148,5 @@ func badForm(err error) error {
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return err
 	}
-	return &Fault{http.StatusBadRequest, "the form cannot be read", "go back and send it again"}
+	return web.Fail(http.StatusBadRequest, "the form cannot be read", "go back and send it again")
 }

@@ -1,14 +1,14 @@
 package admin
 
 import (
-	"bytes"
 	"embed"
 	"net/http"
 	"net/url"
-	"path"
 	"time"
 
 	template "github.com/DataDog/datadog-agent/pkg/template/html"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 //go:embed templates
@@ -68,16 +68,11 @@ type sheet struct {
 	Body     any
 }
 
-// pagePolicy allows what the pages are made of: this server's own sheet of styles, its script, and what that asks for.
-const pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-
 // servePage is serve for people: they log in with a form, and read faults as pages.
 func (s *Server) servePage(rt route, trusted bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		w.Header().Set("Content-Security-Policy", pagePolicy)
-		// With no-referrer browsers send "Origin: null" with the forms of these very pages.
-		w.Header().Set("Referrer-Policy", "same-origin")
+		web.SetPagePolicy(w.Header(), web.PagePolicy)
 		w.Header().Set("X-Frame-Options", "DENY")
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		req := &request{Request: r, again: func() (Caller, *Fault) { return s.visitor(r, trusted, false) }}
@@ -88,7 +83,7 @@ func (s *Server) servePage(rt route, trusted bool) http.Handler {
 				return
 			}
 			if req.caller = c; f == nil && !c.May(rt.scope) {
-				f = &Fault{http.StatusForbidden, "your token is not good for this", "log in with one that has the scope " + string(rt.scope)}
+				f = web.Fail(http.StatusForbidden, "your token is not good for this", "log in with one that has the scope "+string(rt.scope))
 			}
 			if f != nil {
 				s.logRefused(r, f)
@@ -101,7 +96,7 @@ func (s *Server) servePage(rt route, trusted bool) http.Handler {
 		if err != nil {
 			f := s.fault(r, err)
 			if f.Status == http.StatusBadRequest {
-				f = &Fault{f.Status, f.What, "go back, put it right and try again"}
+				f = web.Fail(f.Status, f.What, "go back, put it right and try again")
 			}
 			s.faultPage(heard, req, f)
 		}
@@ -125,13 +120,12 @@ func (s *Server) front(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// The template engine is the standard library's without calls of methods: with them the linker keeps every exported method of the
-// program. What a page needs of a method is a function here.
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
+// What a page needs of a method is a function here: templates call none.
+var templates = web.Templates(templateFiles, template.FuncMap{
 	"show":  shown,
 	"ago":   ago,
 	"stamp": stamp,
-	"bytes": octets,
+	"bytes": web.Octets[int64],
 	"class": replyClass,
 	"count": count,
 	"num":   grouped,
@@ -148,42 +142,24 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"ofMail":   Refusal.OfMail,
 	"revoke":   Device.Link,
 	"userLink": LimitInUse.Link,
-}).ParseFS(templateFiles, "templates/*.html"))
+})
 
 // page writes a page: the template of that name within the frame of them all.
 func (s *Server) page(w http.ResponseWriter, r *request, status int, name, title string, body any) error {
-	var text bytes.Buffer
 	about := sheet{Title: title, Path: r.URL.Path, Hostname: s.Hostname, Who: r.caller.Name, LoggedIn: len(r.caller.Scopes) > 0, Body: body}
 	if unfinished, ok := body.(interface{ Refresh() int }); ok {
 		about.Refresh = unfinished.Refresh()
 	}
-	for _, part := range []string{"head", name, "foot"} {
-		if err := templates.ExecuteTemplate(&text, part, about); err != nil {
-			return err
-		}
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	text.WriteTo(w)
-	return nil
+	return web.WritePage(w, status, templates, name, about)
 }
 
 func (s *Server) faultPage(w http.ResponseWriter, r *request, f *Fault) {
-	if err := s.page(w, r, f.Status, "fault", "This did not work", f); err != nil {
+	if err := s.page(w, r, f.Status, "faultpage", "This did not work", f); err != nil {
 		panic(err) // the template of a fault can always be filled in
 	}
 }
 
-// static answers with the styles or the script.
+// static answers with the styles, the script or the icon.
 func (s *Server) static(w http.ResponseWriter, r *request) error {
-	name := r.PathValue("file")
-	text, err := staticFiles.ReadFile("static/" + name)
-	if err != nil {
-		return &Fault{http.StatusNotFound, "there is no such file", "start from /"}
-	}
-	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-	w.Header().Set("Content-Type", kinds[path.Ext(name)])
-	w.Header().Set("Cache-Control", "no-cache")
-	w.Write(text)
-	return nil
+	return web.WriteStatic(w, staticFiles, r.PathValue("file"))
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/net/html"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // browser is somebody who looks at pages, with a cookie once logged in.
@@ -67,7 +69,7 @@ func (b *browser) hold(t *testing.T, w *httptest.ResponseRecorder, want int) str
 	if w.Code != want {
 		t.Errorf("%d, want %d: %s", w.Code, want, w.Body)
 	}
-	if h := w.Header(); h.Get("Content-Security-Policy") != pagePolicy || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "same-origin" {
+	if h := w.Header(); h.Get("Content-Security-Policy") != web.PagePolicy || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "same-origin" {
 		t.Errorf("the header is %v", h)
 	}
 	if w.Code != http.StatusSeeOther {

@@ -8,6 +8,8 @@ import (
 	"unicode"
 
 	template "github.com/DataDog/datadog-agent/pkg/template/html"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 const maxShown = 600 // characters of one value of somebody else's on a page
@@ -33,14 +35,13 @@ func shown(v any) string {
 	return b.String()
 }
 
-// stamp is a moment as an element that programs can read too. It is made of digits alone.
+// stamp is a moment as an element that programs can read too.
 func stamp(t any) template.HTML {
 	at, ok := moment(t)
 	if !ok {
 		return "never"
 	}
-	at = at.UTC()
-	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, at.Format(time.RFC3339), at.Format("2006-01-02 15:04:05 UTC")))
+	return web.Moment(at, web.WithDay)
 }
 
 // ago says how long a moment is past, or to come.
@@ -79,16 +80,6 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%d h", d/time.Hour)
 	}
 	return fmt.Sprintf("%d days", d/(24*time.Hour))
-}
-
-func octets(n int64) string {
-	switch {
-	case n < 10_000:
-		return fmt.Sprintf("%d B", n)
-	case n < 10_000_000:
-		return fmt.Sprintf("%d kB", n/1000)
-	}
-	return fmt.Sprintf("%d MB", n/1_000_000)
 }
 
 // replyClass is the class of a reply for its colour, which never says anything that the text does not.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // A device is made with its password or its configuration, shown once, and taken away after a question.
@@ -128,9 +130,9 @@ func TestTextsOfPages(t *testing.T) {
 		ago(time.Time{}):                   "",
 		ago((*time.Time)(nil)):             "",
 		string(stamp((*time.Time)(nil))):   "never",
-		octets(9999):                       "9999 B",
-		octets(123456):                     "123 kB",
-		octets(98765432):                   "98 MB",
+		web.Octets(9999):                   "9999 B",
+		web.Octets(123456):                 "123 kB",
+		web.Octets(98765432):               "98 MB",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 const (
@@ -15,27 +17,6 @@ const (
 	mostAtOnce    = 1000 // entries of one answer
 	maxRule       = 2000 // octets of a rule, which all new mail is compared with
 )
-
-// query reads the parameters of a GET; others than those named are faults, so that a slip does not choose everything.
-func query(r *request, names ...string) (url.Values, error) {
-	q, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, badParameter("query", "cannot be read")
-	}
-	for name := range q {
-		if !slices.Contains(names, name) {
-			return nil, badParameter(logged(name), "is not known here")
-		}
-		if len(q[name]) > 1 && name != "id" && name != "exclude" {
-			return nil, badParameter(name, "is given twice")
-		}
-	}
-	return q, nil
-}
-
-func badParameter(name, fault string) *Fault {
-	return &Fault{http.StatusBadRequest, name + " " + fault, "see /api/v1/openapi.json"}
-}
 
 func limitOf(q url.Values) (int, error) {
 	text := q.Get("limit")
@@ -73,7 +54,7 @@ func (s *Server) listQueue(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, page)
+	web.Answer(w, http.StatusOK, page)
 	return nil
 }
 
@@ -94,16 +75,16 @@ func (s *Server) showMessage(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if len(page.Entries) == 0 {
-		return &Fault{http.StatusNotFound, "the queue has no message " + logged(id), "it has been delivered or returned, or was never here; /api/v1/trace tells"}
+		return web.Fail(http.StatusNotFound, "the queue has no message "+web.Printable(id), "it has been delivered or returned, or was never here; /api/v1/trace tells")
 	}
-	answer(w, http.StatusOK, page)
+	web.Answer(w, http.StatusOK, page)
 	return nil
 }
 
 // changeQueue carries an order out. Who accepts JSON lines gets one after each piece of it.
 func (s *Server) changeQueue(w http.ResponseWriter, r *request) error {
 	var o Order
-	if err := readBody(w, r.Request, &o); err != nil {
+	if err := api.Body(w, r.Request, &o, false); err != nil {
 		return err
 	}
 	o.By = r.caller.Name
@@ -145,7 +126,7 @@ func (s *Server) changeQueue(w http.ResponseWriter, r *request) error {
 	if begun {
 		return json.NewEncoder(w).Encode(outcome)
 	}
-	answer(w, http.StatusOK, outcome)
+	web.Answer(w, http.StatusOK, outcome)
 	return nil
 }
 
@@ -171,7 +152,7 @@ func (s *Server) trace(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, Stories{append([]Story{}, stories...)})
+	web.Answer(w, http.StatusOK, Stories{append([]Story{}, stories...)})
 	return nil
 }
 
@@ -185,13 +166,13 @@ func (s *Server) listRules(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, RuleList{append([]Rule{}, rules...)})
+	web.Answer(w, http.StatusOK, RuleList{append([]Rule{}, rules...)})
 	return nil
 }
 
 func (s *Server) addRule(w http.ResponseWriter, r *request) error {
 	var rule Rule
-	if err := readBody(w, r.Request, &rule); err != nil {
+	if err := api.Body(w, r.Request, &rule, false); err != nil {
 		return err
 	}
 	r.target = fmt.Sprintf("account=%s sender=%s destination=%s", rule.Account, rule.Sender, rule.Destination)
@@ -208,7 +189,7 @@ func (s *Server) addRule(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusCreated, rule)
+	web.Answer(w, http.StatusCreated, rule)
 	return nil
 }
 
@@ -221,7 +202,7 @@ func (s *Server) removeRule(w http.ResponseWriter, r *request) error {
 	if err := s.Queue.RemoveRule(r.Context(), id); err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, Removed{id})
+	web.Answer(w, http.StatusOK, Removed{id})
 	return nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // keptRefusals is how many refusals are remembered, newest first.
@@ -85,6 +87,6 @@ func (s *Server) listRefusals(w http.ResponseWriter, r *request) error {
 	if n := len(page.Refusals); n == limit {
 		page.Next = page.Refusals[n-1].Number
 	}
-	answer(w, http.StatusOK, page)
+	web.Answer(w, http.StatusOK, page)
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"net/http"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // openAPI describes the routes; a test holds it against them.
@@ -58,14 +60,7 @@ func (s *Server) handler(trusted bool) http.Handler {
 	for _, rt := range pages {
 		mux.Handle(rt.method+" "+rt.path, s.servePage(rt, trusted))
 	}
-	return s.gate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h, pattern := mux.Handler(r)
-		if pattern == "" {
-			s.noRoute(w, r, h)
-			return
-		}
-		mux.ServeHTTP(w, r)
-	}))
+	return s.gate(api.Routes(mux))
 }
 
 // serve asks who calls, lets the route answer, and writes changes into the log.
@@ -76,7 +71,7 @@ func (s *Server) serve(rt route, trusted bool) http.Handler {
 		if rt.scope != "" {
 			c, f := s.caller(r, trusted)
 			if f == nil && !c.May(rt.scope) {
-				f = &Fault{http.StatusForbidden, c.Name + " is not good for this", "it needs the scope " + string(rt.scope)}
+				f = web.Fail(http.StatusForbidden, c.Name+" is not good for this", "it needs the scope "+string(rt.scope))
 			}
 			if f != nil {
 				s.refuse(w, r, f)
@@ -87,8 +82,7 @@ func (s *Server) serve(rt route, trusted bool) http.Handler {
 		heard := &listening{ResponseWriter: w, status: http.StatusOK}
 		err := rt.handle(s, heard, req)
 		if err != nil {
-			f := s.fault(r, err)
-			answer(heard, f.Status, f)
+			s.fault(r, err).Answer(heard)
 		}
 		if rt.method == "GET" {
 			return
@@ -102,23 +96,11 @@ func (s *Server) logChange(rt route, req *request, status int, err error, began 
 	if len(req.caller.Scopes) == 0 {
 		return
 	}
-	event := s.Log.Info().Str("who", req.caller.Name).Str("what", rt.method+" "+rt.path).Str("to", logged(req.target)).Int("status", status)
+	event := s.Log.Info().Str("who", req.caller.Name).Str("what", rt.method+" "+rt.path).Str("to", web.Printable(req.target)).Int("status", status)
 	if err != nil {
-		event = event.Str("cause", logged(err.Error()))
+		event = event.Str("cause", web.Printable(err.Error()))
 	}
 	event.Dur("took", time.Since(began)).Msg("change")
-}
-
-// noRoute answers in JSON what the mux would in plain text: that there is no such path, or not by this method.
-func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, h http.Handler) {
-	said := &mute{header: http.Header{}}
-	h.ServeHTTP(said, r)
-	f := &Fault{http.StatusNotFound, "there is nothing at " + logged(r.URL.Path), "/api/v1/openapi.json lists all that there is"}
-	if said.status == http.StatusMethodNotAllowed {
-		w.Header().Set("Allow", said.header.Get("Allow"))
-		f = &Fault{said.status, "this is not there by " + logged(r.Method), "use one of: " + said.header.Get("Allow")}
-	}
-	answer(w, f.Status, f)
 }
 
 // listening remembers the status of an answer, for the log.
@@ -135,19 +117,9 @@ func (l *listening) WriteHeader(status int) {
 // Unwrap is for http.ResponseController.
 func (l *listening) Unwrap() http.ResponseWriter { return l.ResponseWriter }
 
-// mute hears a handler's answer and keeps it.
-type mute struct {
-	header http.Header
-	status int
-}
-
-func (m *mute) Header() http.Header         { return m.header }
-func (m *mute) WriteHeader(status int)      { m.status = status }
-func (m *mute) Write(p []byte) (int, error) { return len(p), nil }
-
 func (s *Server) metrics(w http.ResponseWriter, r *request) error {
 	if s.Metrics == nil {
-		return &Fault{http.StatusNotFound, "this server has no metrics", "look at /api/v1/status"}
+		return web.Fail(http.StatusNotFound, "this server has no metrics", "look at /api/v1/status")
 	}
 	s.Metrics.ServeHTTP(w, r.Request)
 	return nil
@@ -161,9 +133,9 @@ func (s *Server) describe(w http.ResponseWriter, _ *request) error {
 
 func (s *Server) reload(w http.ResponseWriter, r *request) error {
 	if err := s.Reload(r.Context()); err != nil {
-		return &Fault{http.StatusUnprocessableEntity, err.Error(), "what was in force before stays; put it right and reload again"}
+		return web.Fail(http.StatusUnprocessableEntity, err.Error(), "what was in force before stays; put it right and reload again")
 	}
-	answer(w, http.StatusOK, Reloaded{true})
+	web.Answer(w, http.StatusOK, Reloaded{true})
 	return nil
 }
 

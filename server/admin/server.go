@@ -4,27 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	stdlog "log"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
-// Limits of what a caller can take up.
+// Limits of what a caller can take up, besides those of package web.
 const (
-	maxHeader  = 16 << 10         // octets of a request's header
 	maxBody    = 64 << 10         // octets of a request's body
 	maxCallers = 128              // connections at a time, of each door
-	headerTime = 5 * time.Second  // for the header to come
-	readTime   = 10 * time.Second // for the whole request
 	answerTime = 30 * time.Second // for the answer; one that comes in pieces has it for each
-	idleTime   = time.Minute      // of a connection between requests
-	closeTime  = 3 * time.Second  // for requests under way, at the end
 )
 
 // A Door is a listener.
@@ -87,17 +82,9 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 	wg.Go(func() { s.examinations.serve(ctx, s.Examine) })
 	handlers := map[bool]http.Handler{true: s.handler(true), false: s.handler(false)}
 	for _, d := range doors {
-		h := &http.Server{
-			Handler:           handlers[d.Trusted],
-			ReadHeaderTimeout: headerTime,
-			ReadTimeout:       readTime,
-			WriteTimeout:      answerTime,
-			IdleTimeout:       idleTime,
-			MaxHeaderBytes:    maxHeader,
-			BaseContext:       func(net.Listener) context.Context { return withStop(requests, ctx) },
-			ConnContext:       withPeer,
-			ErrorLog:          stdlog.New(faults{s.Log}, "", 0),
-		}
+		h := web.NewServer(handlers[d.Trusted], answerTime, s.Log)
+		h.BaseContext = func(net.Listener) context.Context { return withStop(requests, ctx) }
+		h.ConnContext = withPeer
 		wg.Go(func() {
 			if err := h.Serve(limit(d.Listener, maxCallers)); !errors.Is(err, http.ErrServerClosed) {
 				broken(fmt.Errorf("serve %s: %w", d.Addr(), err))
@@ -105,12 +92,7 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 		})
 		wg.Go(func() {
 			<-ctx.Done()
-			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-			defer cancel()
-			if err := h.Shutdown(end); err != nil {
-				cut()
-				h.Close()
-			}
+			web.Close(h, cut)
 		})
 	}
 	<-ctx.Done()
@@ -120,18 +102,6 @@ func (s *Server) Run(ctx context.Context, doors []Door) error {
 		return cause
 	}
 	return nil
-}
-
-// faults takes what net/http has to say: panics of ours, and clients that went away.
-type faults struct{ log zerolog.Logger }
-
-func (f faults) Write(line []byte) (int, error) {
-	level := zerolog.DebugLevel
-	if strings.HasPrefix(string(line), "http: panic") {
-		level = zerolog.ErrorLevel
-	}
-	f.log.WithLevel(level).Str("cause", string(line)).Msg("admin request broken off")
-	return len(line), nil
 }
 
 func (s *Server) check() error {

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // pipes is a listener whose connections are pipes, for time that passes at once.
@@ -71,11 +73,11 @@ func TestSlowCallers(t *testing.T) {
 		every time.Duration // between further octets
 		most  time.Duration
 	}{
-		"says nothing":   {"", 0, headerTime},
-		"header by drop": {"GET /livez HTTP/1.1\r\nX: ", time.Second, headerTime},
-		"body by drop":   {"POST /api/v1/queue HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n{", time.Second, readTime},
-		"body stops":     {"POST /api/v1/queue HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n{", 0, readTime},
-		"idle":           {"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", 0, idleTime},
+		"says nothing":   {"", 0, web.HeaderTime},
+		"header by drop": {"GET /livez HTTP/1.1\r\nX: ", time.Second, web.HeaderTime},
+		"body by drop":   {"POST /api/v1/queue HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n{", time.Second, web.ReadTime},
+		"body stops":     {"POST /api/v1/queue HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n{", 0, web.ReadTime},
+		"idle":           {"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", 0, web.IdleTime},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

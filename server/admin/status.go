@@ -3,6 +3,8 @@ package admin
 import (
 	"net/http"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // Status is how the server is.
@@ -87,6 +89,6 @@ func (s *Server) status(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	status.Health = s.Health.Ready(r.Context()).State
-	answer(w, http.StatusOK, status)
+	web.Answer(w, http.StatusOK, status)
 	return nil
 }

@@ -3,6 +3,8 @@ package capture
 import (
 	"net/http"
 	"strings"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // A Finding is something that a provider would hold against a client.
@@ -37,6 +39,6 @@ func (s *Server) lint(w http.ResponseWriter, r *request) error {
 	for _, f := range inbox.Lint(strings.Split(q.Get("except"), ",")...) {
 		all.Findings = append(all.Findings, Finding(f))
 	}
-	answer(w, http.StatusOK, all)
+	web.Answer(w, http.StatusOK, all)
 	return nil
 }

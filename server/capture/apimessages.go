@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 const maxWait = 10 * time.Minute
@@ -90,7 +91,7 @@ func (s *Server) listMessages(w http.ResponseWriter, r *request) error {
 		list.Messages = append(list.Messages, summary(m))
 		list.Seq = m.Seq
 	}
-	answer(w, http.StatusOK, list)
+	web.Answer(w, http.StatusOK, list)
 	return nil
 }
 
@@ -110,9 +111,9 @@ func wait(w http.ResponseWriter, r *request, text string, count int, match []sma
 	case err == nil:
 		return of, nil
 	case r.Context().Err() != nil:
-		return nil, &Fault{http.StatusServiceUnavailable, "this server ends", "ask another one"}
+		return nil, web.Fail(http.StatusServiceUnavailable, "this server ends", "ask another one")
 	}
-	return nil, &Fault{http.StatusNotFound, err.Error(), "look at /api/t/v1/sessions for what was refused, or wait longer"}
+	return nil, web.Fail(http.StatusNotFound, err.Error(), "look at /api/t/v1/sessions for what was refused, or wait longer")
 }
 
 func (s *Server) deleteMessages(w http.ResponseWriter, r *request) error {
@@ -124,7 +125,7 @@ func (s *Server) deleteMessages(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, Deleted{r.inbox.Delete(match...)})
+	web.Answer(w, http.StatusOK, Deleted{r.inbox.Delete(match...)})
 	return nil
 }
 
@@ -133,7 +134,7 @@ func message(r *request) (*smarthosttest.Message, error) {
 	id := r.PathValue("id")
 	of := r.inbox.Messages(smarthosttest.ID(id))
 	if len(of) == 0 {
-		return nil, &Fault{http.StatusNotFound, "there is no message " + shown(id), "it has been deleted, or is in another inbox; the list of messages has those that are there"}
+		return nil, web.Fail(http.StatusNotFound, "there is no message "+web.Printable(id), "it has been deleted, or is in another inbox; the list of messages has those that are there")
 	}
 	return of[0], nil
 }
@@ -153,7 +154,7 @@ func aMessage(tell func(w http.ResponseWriter, r *request, m *smarthosttest.Mess
 }
 
 func showMessage(w http.ResponseWriter, _ *request, m *smarthosttest.Message) error {
-	answer(w, http.StatusOK, whole(m))
+	web.Answer(w, http.StatusOK, whole(m))
 	return nil
 }
 
@@ -165,7 +166,7 @@ func showRaw(w http.ResponseWriter, _ *request, m *smarthosttest.Message) error 
 func showPart(w http.ResponseWriter, r *request, m *smarthosttest.Message) error {
 	p := m.Part(r.PathValue("part"))
 	if p == nil {
-		return &Fault{http.StatusNotFound, "the message has no part " + shown(r.PathValue("part")), "GET the message, whose parts list them"}
+		return web.Fail(http.StatusNotFound, "the message has no part "+web.Printable(r.PathValue("part")), "GET the message, whose parts list them")
 	}
 	content, _ := p.Content() // as far as it can be read; the message's parts tell the fault
 	answerFile(w, "application/octet-stream", "", content)
@@ -173,16 +174,16 @@ func showPart(w http.ResponseWriter, r *request, m *smarthosttest.Message) error
 }
 
 func showLinks(w http.ResponseWriter, _ *request, m *smarthosttest.Message) error {
-	answer(w, http.StatusOK, Links{links(m)})
+	web.Answer(w, http.StatusOK, Links{links(m)})
 	return nil
 }
 
 func showCodes(w http.ResponseWriter, _ *request, m *smarthosttest.Message) error {
-	answer(w, http.StatusOK, Codes{listed(m.Codes())})
+	web.Answer(w, http.StatusOK, Codes{listed(m.Codes())})
 	return nil
 }
 
 func deleteMessage(w http.ResponseWriter, r *request, m *smarthosttest.Message) error {
-	answer(w, http.StatusOK, Deleted{r.inbox.Delete(smarthosttest.ID(m.ID))})
+	web.Answer(w, http.StatusOK, Deleted{r.inbox.Delete(smarthosttest.ID(m.ID))})
 	return nil
 }

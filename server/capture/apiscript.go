@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 const maxRules = 1000 // of one script
@@ -33,7 +34,7 @@ func (s *Server) showScript(w http.ResponseWriter, r *request) error {
 	if _, err := query(r); err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, Script{rules(r.inbox.RuleStates(), func(smarthosttest.RuleState) bool { return true })})
+	web.Answer(w, http.StatusOK, Script{rules(r.inbox.RuleStates(), func(smarthosttest.RuleState) bool { return true })})
 	return nil
 }
 
@@ -43,14 +44,14 @@ func (s *Server) setScript(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	var of []smarthosttest.Rule
-	if err := readBody(w, r.Request, &of, false); err != nil {
+	if err := api.Body(w, r.Request, &of, false); err != nil {
 		return err
 	}
 	if of == nil || len(of) > maxRules {
-		return &Fault{http.StatusBadRequest, fmt.Sprintf("a script is a list of rules, at most %d", maxRules), seeAlso}
+		return web.Fail(http.StatusBadRequest, fmt.Sprintf("a script is a list of rules, at most %d", maxRules), api.See())
 	}
 	if err := r.inbox.SetRules(of...); err != nil {
-		return &Fault{http.StatusBadRequest, err.Error(), "put right what is wrong; the rules that were in force still are"}
+		return web.Fail(http.StatusBadRequest, err.Error(), "put right what is wrong; the rules that were in force still are")
 	}
 	return s.showScript(w, r)
 }
@@ -59,7 +60,7 @@ func (s *Server) endScript(w http.ResponseWriter, r *request) error {
 	if _, err := query(r); err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, Unmet{rules(r.inbox.TakeRules(), func(of smarthosttest.RuleState) bool { return of.Unmet })})
+	web.Answer(w, http.StatusOK, Unmet{rules(r.inbox.TakeRules(), func(of smarthosttest.RuleState) bool { return of.Unmet })})
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // A Session is a connection of a client. Who has not logged in is in the inbox of the user that it claimed to be.
@@ -65,7 +66,7 @@ func (s *Server) listSessions(w http.ResponseWriter, r *request) error {
 	for _, x := range of[max(0, len(of)-limit):] {
 		list.Sessions = append(list.Sessions, described(x, brought[x.ID]))
 	}
-	answer(w, http.StatusOK, list)
+	web.Answer(w, http.StatusOK, list)
 	return nil
 }
 
@@ -77,7 +78,7 @@ func (s *Server) showSession(w http.ResponseWriter, r *request) error {
 	id, text := strings.CutSuffix(r.PathValue("session"), ".txt")
 	x := find(r.inbox.Sessions(), func(x *smarthosttest.Session) bool { return x.ID == id })
 	if x == nil {
-		return &Fault{http.StatusNotFound, "there is no session " + shown(id), "/api/t/v1/sessions lists them; a reset forgets those that are over"}
+		return web.Fail(http.StatusNotFound, "there is no session "+web.Printable(id), "/api/t/v1/sessions lists them; a reset forgets those that are over")
 	}
 	if text {
 		answerText(w, http.StatusOK, x.String())
@@ -88,7 +89,7 @@ func (s *Server) showSession(w http.ResponseWriter, r *request) error {
 	for _, e := range x.Events {
 		of.Lines = append(of.Lines, Line{e.At.Seconds(), string(rune(e.Dir)), string(e.Kind), e.Line})
 	}
-	answer(w, http.StatusOK, of)
+	web.Answer(w, http.StatusOK, of)
 	return nil
 }
 

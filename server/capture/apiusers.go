@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-1397b510/smarthost/policy/limit"
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 const maxUsers = 10_000
@@ -55,13 +56,13 @@ func (s *Server) listUsers(w http.ResponseWriter, r *request) error {
 	for _, u := range s.Mail.Users() {
 		all.Users = append(all.Users, s.account(r, u))
 	}
-	answer(w, http.StatusOK, all)
+	web.Answer(w, http.StatusOK, all)
 	return nil
 }
 
 func (s *Server) makeUser(w http.ResponseWriter, r *request) error {
 	var of NewUser
-	if err := readBody(w, r.Request, &of, true); err != nil {
+	if err := api.Body(w, r.Request, &of, true); err != nil {
 		return err
 	}
 	u, err := of.user(s.Mail.ClientTLS().ServerName)
@@ -71,17 +72,17 @@ func (s *Server) makeUser(w http.ResponseWriter, r *request) error {
 	s.making.Lock()
 	defer s.making.Unlock()
 	if _, taken := s.Mail.User(u.Name); taken {
-		return &Fault{http.StatusConflict, "there is a user " + shown(u.Name) + " already", "take another name, or none, so that one is made up"}
+		return web.Fail(http.StatusConflict, "there is a user "+web.Printable(u.Name)+" already", "take another name, or none, so that one is made up")
 	}
 	if len(s.Mail.Users()) >= maxUsers {
-		return &Fault{http.StatusInsufficientStorage, fmt.Sprintf("there are %d users, and there cannot be more", maxUsers), "start another server"}
+		return web.Fail(http.StatusInsufficientStorage, fmt.Sprintf("there are %d users, and there cannot be more", maxUsers), "start another server")
 	}
 	if err := s.Mail.SetUser(u); err != nil {
-		return &Fault{http.StatusBadRequest, err.Error(), seeAlso}
+		return web.Fail(http.StatusBadRequest, err.Error(), api.See())
 	}
 	made := s.account(r, u)
 	made.Password = u.Password
-	answer(w, http.StatusCreated, made)
+	web.Answer(w, http.StatusCreated, made)
 	return nil
 }
 

@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"net/http"
 	"time"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // openAPI describes the native routes; a test holds it against them.
@@ -51,7 +53,7 @@ func (s *Server) advance(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	var of Advance
-	if err := readBody(w, r.Request, &of, false); err != nil {
+	if err := api.Body(w, r.Request, &of, false); err != nil {
 		return err
 	}
 	d, err := time.ParseDuration(of.Advance)
@@ -61,7 +63,7 @@ func (s *Server) advance(w http.ResponseWriter, r *request) error {
 	if err := r.inbox.Refill(d); err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, Done{true})
+	web.Answer(w, http.StatusOK, Done{true})
 	return nil
 }
 
@@ -77,6 +79,6 @@ func (s *Server) reset(w http.ResponseWriter, r *request) error {
 	if err := r.inbox.Refill(forever); err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, Done{true})
+	web.Answer(w, http.StatusOK, Done{true})
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 const (
@@ -145,7 +146,7 @@ func (s *Server) follow(w http.ResponseWriter, r *request) error {
 	}
 	defer s.events.streams.Add(-1)
 	if s.events.streams.Add(1) > maxStreams {
-		return &Fault{http.StatusServiceUnavailable, "too many streams are open", "close one, or ask for messages with wait="}
+		return web.Fail(http.StatusServiceUnavailable, "too many streams are open", "close one, or ask for messages with wait=")
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)

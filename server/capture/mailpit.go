@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // mailpit are the routes of Mailpit (v1.30) that its client libraries use, answered field by field as it does. What is otherwise, because a test
@@ -122,7 +123,7 @@ func (s *Server) mailpitList(w http.ResponseWriter, r *request) error {
 		}
 		all = filter(all, func(m *smarthosttest.Message) bool { return m.Time.Before(before) })
 	}
-	answer(w, http.StatusOK, s.mailpitPage(r, all))
+	web.Answer(w, http.StatusOK, s.mailpitPage(r, all))
 	return nil
 }
 
@@ -171,7 +172,7 @@ func (s *Server) chosen(r *request, c mailpitChange) ([]*smarthosttest.Message, 
 
 func (s *Server) mailpitMark(w http.ResponseWriter, r *request) error {
 	var c mailpitChange
-	if err := readBody(w, r.Request, &c, true); err != nil {
+	if err := api.Body(w, r.Request, &c, true); err != nil {
 		return err
 	}
 	of, err := s.chosen(r, c)
@@ -185,7 +186,7 @@ func (s *Server) mailpitMark(w http.ResponseWriter, r *request) error {
 
 func (s *Server) mailpitDelete(w http.ResponseWriter, r *request) error {
 	var c struct{ IDs []string }
-	if err := readBody(w, r.Request, &c, true); err != nil {
+	if err := api.Body(w, r.Request, &c, true); err != nil {
 		return err
 	}
 	of, err := s.chosen(r, mailpitChange{IDs: c.IDs})
@@ -211,7 +212,7 @@ func (s *Server) mailpitSearch(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, s.mailpitPage(r, of))
+	web.Answer(w, http.StatusOK, s.mailpitPage(r, of))
 	return nil
 }
 
@@ -235,7 +236,7 @@ func (s *Server) found(r *request) ([]*smarthosttest.Message, error) {
 }
 
 func (s *Server) mailpitTags(w http.ResponseWriter, _ *request) error {
-	answer(w, http.StatusOK, []string{})
+	web.Answer(w, http.StatusOK, []string{})
 	return nil
 }
 
@@ -258,6 +259,6 @@ func (s *Server) mailpitInfo(w http.ResponseWriter, r *request) error {
 		about.DatabaseSize += len(m.Raw)
 	}
 	about.RuntimeStats.SMTPAccepted, about.RuntimeStats.SMTPAcceptedSize = len(all), about.DatabaseSize
-	answer(w, http.StatusOK, about)
+	web.Answer(w, http.StatusOK, about)
 	return nil
 }

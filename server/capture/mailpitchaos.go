@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // mailpitTriggers are how often senders, recipients and logins are refused, and with which code.
@@ -83,13 +84,13 @@ func (s *Server) mailpitChaos(w http.ResponseWriter, r *request) error {
 	if !set || left < len(of.rules) {
 		of.triggers = calm
 	}
-	answer(w, http.StatusOK, of.triggers)
+	web.Answer(w, http.StatusOK, of.triggers)
 	return nil
 }
 
 func (s *Server) mailpitSetChaos(w http.ResponseWriter, r *request) error {
 	var t mailpitTriggers
-	if err := readBody(w, r.Request, &t, false); err != nil {
+	if err := api.Body(w, r.Request, &t, false); err != nil {
 		return err
 	}
 	if err := t.check(); err != nil {
@@ -112,6 +113,6 @@ func (s *Server) mailpitSetChaos(w http.ResponseWriter, r *request) error {
 		s.chaos.set = map[string]chaosSet{}
 	}
 	s.chaos.set[r.user] = of
-	answer(w, http.StatusOK, t)
+	web.Answer(w, http.StatusOK, t)
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // mailpitSummary is a message in a list.
@@ -195,7 +196,7 @@ func (s *Server) mailpitMessage(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		date = created(m)
 	}
-	answer(w, http.StatusOK, mailpitWhole{
+	web.Answer(w, http.StatusOK, mailpitWhole{
 		ID: m.ID, MessageID: m.MessageID(), From: mailpitFrom(m), To: mailpitAddresses(m.To()), Cc: mailpitAddresses(m.Cc()), Bcc: mailpitBcc(m), ReplyTo: mailpitAddresses(m.ReplyTo()),
 		ReturnPath: m.Envelope.From, Subject: m.Subject(), ListUnsubscribe: unsubscribe(m), Date: date, Tags: []string{}, Username: m.User, Text: textOf(m), HTML: m.HTML(),
 		Size: len(m.Raw), Inline: mailpitParts(m.Inline()), Attachments: mailpitParts(m.Attachments()),
@@ -247,7 +248,7 @@ func (s *Server) mailpitHeaders(w http.ResponseWriter, r *request) error {
 		name := textproto.CanonicalMIMEHeaderKey(f.Name)
 		fields[name] = append(fields[name], f.Body())
 	}
-	answer(w, http.StatusOK, fields)
+	web.Answer(w, http.StatusOK, fields)
 	return nil
 }
 

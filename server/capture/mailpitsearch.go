@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // searched is a message while it is searched.
@@ -26,7 +27,7 @@ func (s *Server) mailpitFind(all []*smarthosttest.Message, search, zone string) 
 	if zone != "" {
 		var err error
 		if place, err = time.LoadLocation(zone); err != nil {
-			return nil, &Fault{Status: http.StatusBadRequest, What: "Error: tz " + shown(zone) + " is not known here"}
+			return nil, &Fault{Status: http.StatusBadRequest, What: "Error: tz " + web.Printable(zone) + " is not known here"}
 		}
 	}
 	var terms []term
@@ -135,7 +136,7 @@ func (w searchWord) state() (term, error) {
 	case "has:inline":
 		return func(m searched) bool { return len(m.Inline()) > 0 }, nil
 	}
-	return nil, &Fault{Status: http.StatusBadRequest, What: "Error: " + shown(w.name+":"+w.value) + " is not known here"}
+	return nil, &Fault{Status: http.StatusBadRequest, What: "Error: " + web.Printable(w.name+":"+w.value) + " is not known here"}
 }
 
 func joined(of []mailpitAddress) string {
@@ -169,7 +170,7 @@ func mailpitDate(text string, place *time.Location) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, &Fault{Status: http.StatusBadRequest, What: "Error: the date " + shown(text) + " cannot be read; write 2026-11-24 or 2026-11-24T10:00:00Z"}
+	return time.Time{}, &Fault{Status: http.StatusBadRequest, What: "Error: the date " + web.Printable(text) + " cannot be read; write 2026-11-24 or 2026-11-24T10:00:00Z"}
 }
 
 // sizeIn is a size in octets, written such as 10, 10K, 10KB or 2M.
@@ -183,7 +184,7 @@ func sizeIn(text string) (int, error) {
 	}
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 0 || n > 1<<40/unit {
-		return 0, &Fault{Status: http.StatusBadRequest, What: fmt.Sprintf("Error: the size %s cannot be read; write 10K or 2M", shown(text))}
+		return 0, &Fault{Status: http.StatusBadRequest, What: fmt.Sprintf("Error: the size %s cannot be read; write 10K or 2M", web.Printable(text))}
 	}
 	return n * unit, nil
 }

@@ -1,16 +1,15 @@
 package capture
 
 import (
-	"bytes"
 	"embed"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 
 	template "github.com/DataDog/datadog-agent/pkg/template/html"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 //go:embed templates
@@ -51,16 +50,13 @@ func (s *Server) addPages(mux *http.ServeMux) {
 	}
 }
 
-// pagePolicy allows what the pages are made of: this server's own sheet of styles, its script and what that asks for, and the frame that mail is shown in.
-const pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; frame-src 'self'; form-action 'self'; " +
-	"base-uri 'none'; frame-ancestors 'none'"
+// pagePolicy allows what pages are made of, and the frame that mail is shown in.
+const pagePolicy = web.PagePolicy + "; frame-src 'self'"
 
 // servePage is serve for people, who read faults as pages.
 func (s *Server) servePage(p page) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", pagePolicy)
-		// With no-referrer browsers send "Origin: null" with the forms of these very pages.
-		w.Header().Set("Referrer-Policy", "same-origin")
+		web.SetPagePolicy(w.Header(), pagePolicy)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		req := &request{Request: r, inbox: s.Mail, user: r.PathValue("user")}
 		err := s.scope(req)
@@ -69,10 +65,10 @@ func (s *Server) servePage(p page) http.Handler {
 		}
 		if err != nil {
 			f := s.fault(r, err)
-			if f.Do == seeAlso {
-				f = &Fault{f.Status, f.What, "put the address right, or start from the first page"}
+			if f.Do == api.See() {
+				f = web.Fail(f.Status, f.What, "put the address right, or start from the first page")
 			}
-			s.write(w, req, f.Status, "fault", "This did not work", f)
+			s.write(w, req, f.Status, "faultpage", "This did not work", f)
 		}
 	})
 }
@@ -85,7 +81,7 @@ func (s *Server) scope(r *request) error {
 	u, ok := s.Mail.User(r.user)
 	if !ok {
 		r.user = ""
-		return &Fault{http.StatusNotFound, "there is no user " + seen(r.PathValue("user")), "choose one of the inboxes above"}
+		return web.Fail(http.StatusNotFound, "there is no user "+seen(r.PathValue("user")), "choose one of the inboxes above")
 	}
 	r.user, r.inbox = u.Name, s.Mail.Inbox(u.Name)
 	return nil
@@ -104,15 +100,15 @@ func (r *request) base() string { return "http://" + r.Host + r.home() }
 
 // A sheet is what the template of a page gets.
 type sheet struct {
-	Title   string
-	Host    string // name of the test double
-	Home    string // see home
-	User    string // whose inbox it is; "" is everybody's
-	Inboxes []string
-	More    int // inboxes that are not in the list
-	Nav     []tab
-	Refresh int // seconds after which a browser without scripts asks again; 0: never
-	Body    any
+	Title    string
+	Hostname string // of the test double
+	Home     string // see home
+	User     string // whose inbox it is; "" is everybody's
+	Inboxes  []string
+	More     int // inboxes that are not in the list
+	Nav      []tab
+	Refresh  int // seconds after which a browser without scripts asks again; 0: never
+	Body     any
 }
 
 // tab is a link to a page, or to one of its views.
@@ -124,20 +120,19 @@ type tab struct {
 
 const mostInboxes = 1000 // of a list to choose from
 
-// The template engine is the standard library's without calls of methods: with them the linker keeps every exported method of the
-// program. What a page needs of a method is a function here.
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
+// What a page needs of a method is a function here: templates call none.
+var templates = web.Templates(templateFiles, template.FuncMap{
 	"show":  seen,
 	"lines": seenLines,
 	"clock": clock,
 	"stamp": stamp,
-	"bytes": sizeOf,
+	"bytes": web.Octets[int],
 	"count": count,
 	"plus":  func(a, b int) int { return a + b },
 
 	"search":  func(action, text string) searching { return searching{action, text} },
 	"nothing": func(text string, d doors) emptiness { return emptiness{text, d} },
-}).ParseFS(templateFiles, "templates/*.html"))
+})
 
 // searching is a form to search with.
 type searching struct{ Action, Search string }
@@ -150,22 +145,15 @@ type emptiness struct {
 
 // write writes a page: the template of that name within the frame of them all.
 func (s *Server) write(w http.ResponseWriter, r *request, status int, name, title string, body any) {
-	about := sheet{Title: title, Host: s.Mail.ClientTLS().ServerName, Home: r.home(), User: r.user, Body: body}
+	about := sheet{Title: title, Hostname: s.Mail.ClientTLS().ServerName, Home: r.home(), User: r.user, Body: body}
 	s.fillIn(&about, r)
 	if unfinished, ok := body.(interface{ refresh() int }); ok {
 		about.Refresh = unfinished.refresh()
 	}
-	var text bytes.Buffer
-	for _, part := range []string{"head", name, "foot"} {
-		if err := templates.ExecuteTemplate(&text, part, about); err != nil {
-			s.Log.Error().Err(err).Str("page", name).Msg("the page could not be written")
-			answerText(w, http.StatusInternalServerError, "this page could not be written; the server's log says why")
-			return
-		}
+	if err := web.WritePage(w, status, templates, name, about); err != nil {
+		s.Log.Error().Err(err).Str("page", name).Msg("the page could not be written")
+		answerText(w, http.StatusInternalServerError, "this page could not be written; the server's log says why")
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	text.WriteTo(w)
 }
 
 // fillIn adds what all pages show: the inboxes, and how much is in the one that is looked at.
@@ -196,7 +184,7 @@ func (s *Server) chooseInbox(w http.ResponseWriter, r *request) error {
 	to := &request{Request: r.Request, inbox: s.Mail, user: q.Get("user")}
 	if to.user != "" {
 		if _, ok := s.Mail.User(to.user); !ok {
-			return &Fault{http.StatusNotFound, "there is no user " + seen(to.user), "choose one of the inboxes above"}
+			return web.Fail(http.StatusNotFound, "there is no user "+seen(to.user), "choose one of the inboxes above")
 		}
 	}
 	http.Redirect(w, r.Request, to.home()+"/", http.StatusSeeOther)
@@ -219,13 +207,5 @@ func (s *Server) clearInbox(w http.ResponseWriter, r *request) error {
 
 // static answers with the styles, the script or the icon.
 func (s *Server) static(w http.ResponseWriter, r *request) error {
-	text, err := staticFiles.ReadFile("static/" + r.PathValue("file"))
-	if err != nil {
-		return &Fault{http.StatusNotFound, "there is no such file", "start from /"}
-	}
-	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-	w.Header().Set("Content-Type", kinds[path.Ext(r.PathValue("file"))])
-	w.Header().Set("Cache-Control", "no-cache")
-	w.Write(text)
-	return nil
+	return web.WriteStatic(w, staticFiles, r.PathValue("file"))
 }

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // pictureTypes are those of pictures in which nothing but a picture can be.
@@ -43,7 +44,7 @@ func (s *Server) mailPart(w http.ResponseWriter, r *request) error {
 	}
 	p := m.Part(r.PathValue("part"))
 	if p == nil {
-		return &Fault{http.StatusNotFound, "the message has no part " + seen(r.PathValue("part")), "the view of its attachments lists them"}
+		return web.Fail(http.StatusNotFound, "the message has no part "+seen(r.PathValue("part")), "the view of its attachments lists them")
 	}
 	content, _ := p.Content() // as far as it can be read
 	onlyFile(w.Header())

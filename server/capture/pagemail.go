@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 const (
@@ -100,7 +101,7 @@ func (s *Server) mailPage(w http.ResponseWriter, r *request) error {
 func toLatest(w http.ResponseWriter, r *request) error {
 	all := r.inbox.Messages()
 	if len(all) == 0 {
-		return &Fault{http.StatusNotFound, "there is no message yet", "send one; the list shows it when it is there"}
+		return web.Fail(http.StatusNotFound, "there is no message yet", "send one; the list shows it when it is there")
 	}
 	http.Redirect(w, r.Request, r.home()+"/mail/"+all[len(all)-1].ID, http.StatusSeeOther)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 const (
@@ -82,7 +83,7 @@ func (s *Server) sessionsPage(w http.ResponseWriter, r *request) error {
 	if id := r.PathValue("id"); id != "" {
 		x := find(r.inbox.Sessions(), func(x *smarthosttest.Session) bool { return x.ID == id })
 		if x == nil {
-			return &Fault{http.StatusNotFound, "there is no session " + seen(id), "it may have given way to newer ones; the list has those that are there"}
+			return web.Fail(http.StatusNotFound, "there is no session "+seen(id), "it may have given way to newer ones; the list has those that are there")
 		}
 		v.Open = tellSession(r, x)
 		title = "Session " + x.ID

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	template "github.com/DataDog/datadog-agent/pkg/template/html"
+
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 const (
@@ -71,29 +73,11 @@ func visible(s string, lines bool) string {
 	return b.String()
 }
 
-// clock is the time of a moment as an element that programs can read too. It is made of digits alone.
-func clock(t time.Time) template.HTML { return moment(t, "15:04:05") }
+// clock is the time of a moment as an element that programs can read too.
+func clock(t time.Time) template.HTML { return web.Moment(t, "15:04:05") }
 
 // stamp is the same with the day.
-func stamp(t time.Time) template.HTML { return moment(t, "2006-01-02 15:04:05 UTC") }
-
-func moment(t time.Time, as string) template.HTML {
-	if t.IsZero() {
-		return ""
-	}
-	t = t.UTC()
-	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, t.Format(time.RFC3339), t.Format(as)))
-}
-
-func sizeOf(n int) string {
-	switch {
-	case n < 10_000:
-		return fmt.Sprintf("%d B", n)
-	case n < 10_000_000:
-		return fmt.Sprintf("%d kB", n/1000)
-	}
-	return fmt.Sprintf("%d MB", n/1_000_000)
-}
+func stamp(t time.Time) template.HTML { return web.Moment(t, web.WithDay) }
 
 // count is a number with its noun.
 func count(n int, one, many string) string {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
 // inbox is what routes ask about mail: of one user, a *smarthosttest.Inbox, or of all, the *smarthosttest.Server.
@@ -80,14 +81,7 @@ func (s *Server) Handler() http.Handler {
 		}
 	}
 	s.addPages(mux)
-	return s.gate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h, pattern := mux.Handler(r)
-		if pattern == "" {
-			noRoute(w, r, h)
-			return
-		}
-		mux.ServeHTTP(w, r)
-	}))
+	return s.gate(api.Routes(mux))
 }
 
 // serve finds the inbox, and lets the route answer.
@@ -102,7 +96,7 @@ func (s *Server) serve(rt route) http.Handler {
 			answerText(w, f.Status, f.What)
 			return
 		}
-		refuse(w, f)
+		f.Answer(w)
 	})
 }
 
@@ -110,34 +104,9 @@ func (s *Server) handle(rt route, w http.ResponseWriter, r *http.Request) error 
 	req := &request{Request: r, inbox: s.Mail, user: r.PathValue("user")}
 	if req.user != "" {
 		if _, ok := s.Mail.User(req.user); !ok {
-			return &Fault{http.StatusNotFound, "there is no user " + shown(req.user), "POST /api/t/v1/users makes one, GET lists them"}
+			return web.Fail(http.StatusNotFound, "there is no user "+web.Printable(req.user), "POST /api/t/v1/users makes one, GET lists them")
 		}
 		req.inbox = s.Mail.Inbox(req.user)
 	}
 	return rt.handle(s, w, req)
 }
-
-// noRoute answers in JSON what the mux would in plain text: that there is no such path, or not by this method.
-func noRoute(w http.ResponseWriter, r *http.Request, h http.Handler) {
-	said := &mute{header: http.Header{}}
-	h.ServeHTTP(said, r)
-	f := &Fault{http.StatusNotFound, "there is nothing at " + shown(r.URL.Path), "/api/t/v1/openapi.json lists what there is"}
-	switch {
-	case said.status == http.StatusMethodNotAllowed:
-		w.Header().Set("Allow", said.header.Get("Allow"))
-		f = &Fault{said.status, "this is not there by " + shown(r.Method), "use one of: " + said.header.Get("Allow")}
-	case said.status >= 300 && said.status < 400: // a path that is not clean
-		f.Do = "use the path " + shown(said.header.Get("Location"))
-	}
-	refuse(w, f)
-}
-
-// mute hears a handler's answer and keeps its status.
-type mute struct {
-	header http.Header
-	status int
-}
-
-func (m *mute) Header() http.Header         { return m.header }
-func (m *mute) WriteHeader(status int)      { m.status = status }
-func (m *mute) Write(p []byte) (int, error) { return len(p), nil }

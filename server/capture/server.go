@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	stdlog "log"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,18 +13,14 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
+	"github.com/seed-1397b510/smarthost/server/web"
 )
 
-// Limits of what a caller can take up.
+// Limits of what a caller can take up, besides those of package web.
 const (
-	maxHeader  = 16 << 10         // octets of a request's header
-	maxBody    = 1 << 20          // octets of a request's body
-	maxCallers = 4096             // connections at a time, most of which wait for mail
-	headerTime = 5 * time.Second  // for the header to come
-	readTime   = 10 * time.Second // for the whole request
-	answerTime = time.Minute      // for the answer; one that comes in pieces has it for each
-	idleTime   = time.Minute      // of a connection between requests
-	closeTime  = 3 * time.Second  // for requests under way, at the end
+	maxBody    = 1 << 20     // octets of a request's body
+	maxCallers = 4096        // connections at a time, most of which wait for mail
+	answerTime = time.Minute // for the answer; one that comes in pieces has it for each
 )
 
 // A Server serves what a test double keeps. Its fields must not change once it is used.
@@ -50,24 +44,12 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return errors.New("capture: Mail is required")
 	}
 	ctx, end := context.WithCancel(ctx)
-	h := &http.Server{
-		Handler:           s.Handler(),
-		ReadHeaderTimeout: headerTime,
-		ReadTimeout:       readTime,
-		WriteTimeout:      answerTime,
-		IdleTimeout:       idleTime,
-		MaxHeaderBytes:    maxHeader,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          stdlog.New(faults{s.Log}, "", 0),
-	}
+	h := web.NewServer(s.Handler(), answerTime, s.Log)
+	h.BaseContext = func(net.Listener) context.Context { return ctx }
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		<-ctx.Done()
-		moment, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-		defer cancel()
-		if h.Shutdown(moment) != nil {
-			h.Close()
-		}
+		web.Close(h, end)
 	})
 	err := h.Serve(netutil.LimitListener(l, maxCallers))
 	end()
@@ -76,16 +58,4 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return nil
 	}
 	return fmt.Errorf("serve %s: %w", l.Addr(), err)
-}
-
-// faults takes what net/http has to say: panics of ours, and clients that went away.
-type faults struct{ log zerolog.Logger }
-
-func (f faults) Write(line []byte) (int, error) {
-	level := zerolog.DebugLevel
-	if strings.HasPrefix(string(line), "http: panic") {
-		level = zerolog.ErrorLevel
-	}
-	f.log.WithLevel(level).Str("cause", string(line)).Msg("request broken off")
-	return len(line), nil
 }
