@@ -21,11 +21,12 @@ var mayImport = map[string][]string{
 	"cmd/smarthost/doctor": {"auth", "auth/userfile", "forward/deliver", "forward/route", "forward/spool", "forward/spool/sqlitespool"},
 	"cmd/smarthost/enroll": {},
 
-	"server":          {"auth", "policy", "forward/spool", "server/guard"},
-	"server/guard":    {},
-	"server/dialogue": {"auth", "policy/limit"}, // the suite that the server and its double pass
-	"server/web":      {},                       // what pages and APIs have in common, whatever they are about
-	"server/admin":    {"server/web"},           // it is handed all that it tells about
+	"server":             {"auth", "policy", "forward/spool", "server/guard"},
+	"server/guard":       {},
+	"server/dialogue":    {"auth", "policy/limit"}, // the suite that the server and its double pass
+	"server/web":         {},                       // what pages and APIs have in common, whatever they are about
+	"server/web/webtest": {},                       // what is common to the tests of descriptions
+	"server/admin":       {"server/web"},           // it is handed all that it tells about
 	// The test double is the engine with a memory, and no database or page is in the build of who imports it.
 	"server/smarthosttest": {"server", "server/guard", "auth", "policy", "policy/limit", "policy/message", "forward/spool"},
 	"server/capture":       {"server/smarthosttest", "server/web", "policy/limit"}, // what the double has been sent, over HTTP
@@ -51,6 +52,8 @@ var mayImport = map[string][]string{
 var testsMayImport = map[string][]string{
 	"server":                    {"server/dialogue", "auth/userfile", "policy/limit", "forward/spool/sqlitespool", "forward/spool/spooltest"},
 	"server/smarthosttest":      {"server/dialogue"},
+	"server/admin":              {"server/web/webtest"},
+	"server/capture":            {"server/web/webtest"},
 	"forward":                   {"forward/spool/sqlitespool", "forward/spool/spooltest"},
 	"forward/spool/sqlitespool": {"forward/spool/spooltest"},
 	"forward/notify":            {"forward/spool/sqlitespool"},
