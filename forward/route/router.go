@@ -206,12 +206,17 @@ func (r *Router) addresses(ctx context.Context, host string, rooted bool) ([]net
 	if rooted {
 		host += "."
 	}
-	// Each family by itself: asked for both at once, Go's resolver says "not found" when one family has no record and the
-	// other's question failed, and a passing trouble of DNS would return mail.
+	return Addresses(ctx, r.resolver(), host)
+}
+
+// Addresses asks for a host's addresses, IPv6 first. It fails if one family cannot be told and the other has nothing.
+// It asks for each family by itself: asked for both at once, Go's resolver says "not found" when one family has no record and the
+// other's question failed, and a passing trouble of DNS would return mail.
+func Addresses(ctx context.Context, dns Resolver, host string) ([]netip.Addr, error) {
 	var addrs []netip.Addr
 	var missing, failed error
 	for _, network := range []string{"ip6", "ip4"} {
-		found, err := r.resolver().LookupNetIP(ctx, network, host)
+		found, err := dns.LookupNetIP(ctx, network, host)
 		for _, a := range found {
 			addrs = append(addrs, a.Unmap())
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/seed-1397b510/smarthost/forward/route"
 )
 
 // A Resolver asks DNS. *DNS is one, and so is *net.Resolver.
@@ -122,28 +124,12 @@ func (d *DNS) LookupNetIP(ctx context.Context, network, host string) ([]netip.Ad
 
 // LookupIPAddr asks for both families. It fails if one cannot be told and the other has nothing.
 func (d *DNS) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
+	found, err := route.Addresses(ctx, d, host)
 	var addrs []net.IPAddr
-	var missing, failed error
-	for _, network := range []string{"ip4", "ip6"} {
-		found, err := d.LookupNetIP(ctx, network, host)
-		for _, a := range found {
-			addrs = append(addrs, net.IPAddr{IP: a.AsSlice()})
-		}
-		switch {
-		case err == nil:
-		case notFound(err):
-			missing = err
-		default:
-			failed = err
-		}
+	for _, a := range found {
+		addrs = append(addrs, net.IPAddr{IP: a.AsSlice()})
 	}
-	switch {
-	case len(addrs) > 0:
-		return addrs, nil
-	case failed != nil:
-		return nil, failed
-	}
-	return nil, missing
+	return addrs, err
 }
 
 // LookupAddr asks for the names of an address, without the final dot.

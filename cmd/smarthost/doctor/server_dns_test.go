@@ -31,7 +31,7 @@ func TestDNSAnswers(t *testing.T) {
 		"1.2.0.192.in-addr.arpa. 1 IN PTR a.example.",
 	}}.serve(t)}}
 	ips, err := d.LookupIPAddr(t.Context(), "a.example")
-	if err != nil || len(ips) != 2 || ips[0].String() != "192.0.2.1" || ips[1].String() != "2001:db8::1" {
+	if err != nil || len(ips) != 2 || ips[0].String() != "2001:db8::1" || ips[1].String() != "192.0.2.1" {
 		t.Error(ips, err)
 	}
 	mx, err := d.LookupMX(t.Context(), "a.example")
