@@ -34,7 +34,7 @@ func (a adminAccounts) Users(_ context.Context, name string) ([]admin.User, erro
 	for _, name := range names {
 		u := admin.User{Name: name, Devices: []admin.Device{}}
 		for _, l := range logins[name] {
-			u.Devices = append(u.Devices, adminDevice(listDevice(l, a.Sightings, time.Now())))
+			u.Devices = append(u.Devices, deviceOf(l, a.Sightings, time.Now()))
 		}
 		users = append(users, u)
 	}
@@ -43,14 +43,6 @@ func (a adminAccounts) Users(_ context.Context, name string) ([]admin.User, erro
 
 func noUser(name string) error {
 	return &admin.Fault{Status: http.StatusNotFound, What: fmt.Sprintf("there is no account %q", name), Do: "GET /api/v1/users lists those that are there; smarthost user add makes one"}
-}
-
-func adminDevice(d listedDevice) admin.Device {
-	device := admin.Device{Device: d.Device, Class: d.Class, OwnLimits: d.OwnLimits, Senders: d.Senders, Expires: d.Expires, Expired: d.Expired, Networks: d.Networks}
-	if d.LastSeen != nil {
-		device.LastSeen = &admin.Sighting{At: d.LastSeen.At, Address: d.LastSeen.Addr, Hello: d.LastSeen.Hello}
-	}
-	return device
 }
 
 func (a adminAccounts) AddDevice(_ context.Context, d admin.NewDevice) (string, error) {

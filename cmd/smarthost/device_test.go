@@ -20,6 +20,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/seed-1397b510/smarthost/auth"
+	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
 // A device has a secret of its own, and makes the account if it says what that may send as.
@@ -156,11 +157,11 @@ bob@example.org  pc       default         bob@example.org    EXPIRED 2020-12-31 
 	}
 	end := time.Date(2097, 2, 1, 0, 0, 0, 0, time.UTC)
 	want := []listedDevice{
-		{Name: "alice", Class: "default", Senders: []string{"alice@example.org"}, Networks: []netip.Prefix{}},
-		{Name: "alice", Device: "laptop", Class: "default", Senders: []string{"alice@example.org"}, Networks: []netip.Prefix{},
-			LastSeen: &auth.Sighting{At: at, Addr: addr, Hello: "lap?[2Jtop"}},
-		{Name: "alice", Device: "scanner", Class: "bulk", OwnLimits: true, Senders: []string{"alice@example.org"}, Expires: &end,
-			Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
+		{"alice", admin.Device{Class: "default", Senders: []string{"alice@example.org"}, Networks: []netip.Prefix{}}},
+		{"alice", admin.Device{Device: "laptop", Class: "default", Senders: []string{"alice@example.org"}, Networks: []netip.Prefix{},
+			LastSeen: &admin.Sighting{At: at, Address: addr, Hello: "lap?[2Jtop"}}},
+		{"alice", admin.Device{Device: "scanner", Class: "bulk", OwnLimits: true, Senders: []string{"alice@example.org"}, Expires: &end,
+			Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})); diff != "" {
 		t.Errorf("list alice --json (-want +got):\n%s", diff)

@@ -16,19 +16,13 @@ import (
 
 	"github.com/seed-1397b510/smarthost/auth"
 	"github.com/seed-1397b510/smarthost/auth/userfile"
+	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
-// listedDevice is a login as device list prints it. What it has of its account is in it.
+// listedDevice is a login as device list prints it: as the API tells of it, with the name of its account.
 type listedDevice struct {
-	Name      string         `json:"name"`
-	Device    string         `json:"device"` // "" is the account's own login
-	Class     string         `json:"class"`
-	OwnLimits bool           `json:"own_limits"`
-	Senders   []string       `json:"senders"`
-	Expires   *time.Time     `json:"expires"` // null: never
-	Expired   bool           `json:"expired"`
-	Networks  []netip.Prefix `json:"networks"`  // none: anywhere
-	LastSeen  *auth.Sighting `json:"last_seen"` // null: never with its present password
+	Name string `json:"name"`
+	admin.Device
 }
 
 func deviceList(env *environment, c *Config, name, _ string, f *deviceFlags) error {
@@ -50,7 +44,7 @@ func deviceList(env *environment, c *Config, name, _ string, f *deviceFlags) err
 	list := []listedDevice{}
 	for _, name := range names {
 		for _, l := range logins[name] {
-			list = append(list, listDevice(l, sightings, time.Now()))
+			list = append(list, listedDevice{l.Name, deviceOf(l, sightings, time.Now())})
 		}
 	}
 	if f.json {
@@ -65,9 +59,10 @@ func deviceList(env *environment, c *Config, name, _ string, f *deviceFlags) err
 	return printDevices(env.Stdout, list)
 }
 
-func listDevice(l auth.Login, sightings *auth.Sightings, now time.Time) listedDevice {
-	d := listedDevice{
-		Name: l.Name, Device: l.Device, Class: l.Class, OwnLimits: l.OwnLimits,
+// deviceOf is a login with when it was last seen.
+func deviceOf(l auth.Login, sightings *auth.Sightings, now time.Time) admin.Device {
+	d := admin.Device{
+		Device: l.Device, Class: l.Class, OwnLimits: l.OwnLimits,
 		Senders: append([]string{}, l.Senders...), Networks: append([]netip.Prefix{}, l.Networks...), // [] in JSON, not null
 	}
 	if d.Class == "" {
@@ -77,7 +72,7 @@ func listDevice(l auth.Login, sightings *auth.Sightings, now time.Time) listedDe
 		d.Expires, d.Expired = &l.Expires, !now.Before(l.Expires)
 	}
 	if seen, ok := sightings.Last(l); ok {
-		d.LastSeen = &seen
+		d.LastSeen = &admin.Sighting{At: seen.At, Address: seen.Addr, Hello: seen.Hello}
 	}
 	return d
 }
@@ -97,9 +92,9 @@ func printDevices(w io.Writer, list []listedDevice) error {
 			expires = "EXPIRED " + expires
 		}
 		if d.LastSeen != nil {
-			seen = fmt.Sprintf("%s from %s, %s", d.LastSeen.At.Format("2006-01-02 15:04 UTC"), d.LastSeen.Addr, d.LastSeen.Hello)
+			seen = fmt.Sprintf("%s from %s, %s", d.LastSeen.At.Format("2006-01-02 15:04 UTC"), d.LastSeen.Address, d.LastSeen.Hello)
 		}
-		device := d.Device
+		device := d.Device.Device
 		if device == "" {
 			device = "-"
 		}
