@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io/fs"
 	"net"
 	"net/http"
@@ -31,13 +30,7 @@ func TestNoCertificateYet(t *testing.T) {
 	c := wired(t, "hostname = \"mx.example.org\"\ndata = \""+t.TempDir()+"\"\n[listen]\nacme_http = \""+authority.HTTP+"\"\nacme_tls = \"\"\n"+
 		"[tls]\nacme = true\nacme_directory = \""+authority.Directory+"\"\nacme_ca = \""+authority.CA+"\"\n")
 	log := newLogLines()
-	if _, err := makeData(c); err != nil {
-		t.Fatal(err)
-	}
-	s, err := newService(t.Context(), c, zerolog.New(log))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := serviceOf(t, c, zerolog.New(log))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +41,7 @@ func TestNoCertificateYet(t *testing.T) {
 	group.Go(func() error { return s.Server.Run(ctx, []server.Door{{Listener: l}}) })
 	defer func() {
 		stop()
-		if err := errors.Join(group.Wait(), s.Spool.Close()); err != nil {
+		if err := group.Wait(); err != nil {
 			t.Error(err)
 		}
 	}()

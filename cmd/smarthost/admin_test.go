@@ -85,14 +85,7 @@ func TestQueuePagesAreWhole(t *testing.T) {
 func TestHealthSeesTrouble(t *testing.T) {
 	data := t.TempDir()
 	c := wired(t, "hostname = \"mx.example.org\"\ndata = \""+data+"\"\n[listen]\nsubmission = [\"127.0.0.1:0\"]\nsubmissions = []\n")
-	if _, err := makeData(c); err != nil {
-		t.Fatal(err)
-	}
-	s, err := newService(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Spool.Close()
+	s := serviceOf(t, c, zerolog.Nop())
 	see := func(name string, want admin.State, words string) {
 		t.Helper()
 		for _, check := range s.healthChecks() {

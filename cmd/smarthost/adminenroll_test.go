@@ -14,14 +14,7 @@ import (
 // A device that is made by a page is what smarthost enroll makes; what is wrong makes none.
 func TestEnrolmentByAPage(t *testing.T) {
 	c := wired(t, "hostname = \"mx.example.org\"\ndata = \""+t.TempDir()+"\"\n")
-	if _, err := makeData(c); err != nil {
-		t.Fatal(err)
-	}
-	s, err := newService(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Spool.Close()
+	s := serviceOf(t, c, zerolog.Nop())
 	if _, err := addLogin(c, auth.Login{Account: auth.Account{Name: "alice", Senders: []string{"alice@example.org"}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -55,11 +48,7 @@ func TestEnrolmentByAPage(t *testing.T) {
 
 // What is plotted is found among the metrics, but what only counts while the server runs.
 func TestCounts(t *testing.T) {
-	s, err := newService(t.Context(), wired(t, "hostname = \"mx.example.org\"\ndata = \""+t.TempDir()+"\"\n"), zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Spool.Close()
+	s := serviceOf(t, wired(t, "hostname = \"mx.example.org\"\ndata = \""+t.TempDir()+"\"\n"), zerolog.Nop())
 	families, err := s.Metrics.Gather()
 	if err != nil {
 		t.Fatal(err)

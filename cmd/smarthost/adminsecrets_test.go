@@ -27,15 +27,8 @@ func TestNoAnswerHoldsASecret(t *testing.T) {
 	const relayPassword = "hunter2-of-the-relay"
 	c := wired(t, "hostname = \"mx.example.org\"\ndata = \""+data+"\"\n[listen]\nadmin = \"127.0.0.1:0\"\n[forward]\nrelay = \"smtp://carol:"+relayPassword+"@relay.example\"\n"+
 		"[webhooks.crm]\nurl = \"https://hook.example/in/hidden-path?key=hidden-query\"\nsecret = \""+hookSecret+"\"\n")
-	if _, err := makeData(c); err != nil {
-		t.Fatal(err)
-	}
 	log := new(lockedBuffer)
-	s, err := newService(t.Context(), c, zerolog.New(log))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Spool.Close()
+	s := serviceOf(t, c, zerolog.New(log))
 	password, err := addLogin(c, auth.Login{Account: auth.Account{Name: "alice", Senders: []string{"*"}}})
 	if err != nil {
 		t.Fatal(err)

@@ -212,15 +212,8 @@ func TestDigestMail(t *testing.T) {
 // The digest is in the server's own queue: from nobody, for its recipient's destination, and only once.
 func TestDigestIsQueued(t *testing.T) {
 	c := wired(t, "data = \""+t.TempDir()+"\"\n"+digestOn)
-	if _, err := makeData(c); err != nil {
-		t.Fatal(err)
-	}
 	var log bytes.Buffer
-	s, err := newService(t.Context(), c, zerolog.New(&log))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Spool.Close()
+	s := serviceOf(t, c, zerolog.New(&log))
 	if err := s.Digest.look(t.Context(), day(1, 12, 0)); err != nil {
 		t.Fatal(err)
 	}

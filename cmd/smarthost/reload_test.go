@@ -30,19 +30,8 @@ func TestConfigIsTakenWholeOrNotAtAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := makeData(c); err != nil {
-		t.Fatal(err)
-	}
+	s := serviceOf(t, c, zerolog.Nop())
 	put(t, c.userFile(), "")
-	s, err := newService(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Spool.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	s.watch(env)
 	router, roots := s.Router.Load(), s.relayRoots
 	if roots == nil || router.Relay.Password != "first" {
@@ -86,15 +75,8 @@ func TestAccountsThatAreWrittenHoldUpNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := makeData(c); err != nil {
-		t.Fatal(err)
-	}
+	s := serviceOf(t, c, zerolog.Nop())
 	put(t, c.userFile(), "alice:$2y$05$abcdefghijklmnopqrstuuT3ZlB0dUi7mWnS8cEpzBhzTj9aN0o2W\n")
-	s, err := newService(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Spool.Close()
 	s.watch(env)
 	looks(t, s, env, false, false)
 	f, err := os.OpenFile(c.userFile(), os.O_WRONLY|os.O_TRUNC, 0)

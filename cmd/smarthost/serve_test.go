@@ -15,18 +15,7 @@ import (
 func TestStopDuringAReloadThatHangs(t *testing.T) {
 	data := t.TempDir()
 	c := wired(t, "hostname = \"mx.example.org\"\ndata = \""+data+"\"\n[listen]\nsubmission = [\"127.0.0.1:0\"]\nsubmissions = []\n")
-	if _, err := makeData(c); err != nil {
-		t.Fatal(err)
-	}
-	s, err := newService(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Spool.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := serviceOf(t, c, zerolog.Nop())
 	doors, err := openDoors(c, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -120,19 +119,13 @@ func TestWebhookIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := wired(t, "data = \""+filepath.Join(folder, "data")+"\"\n[webhooks.a]\nurl = \""+hook.URL+"\"\nsecret = \""+hookSecret+"\"\nprivate = true\nca = \""+ca+"\"\nevents = [\"queued\"]\n")
-	if _, err := makeData(c); err != nil {
-		t.Fatal(err)
-	}
-	s, err := newService(t.Context(), c, zerolog.Nop())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := serviceOf(t, c, zerolog.Nop())
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- s.Notifier.Run(ctx) }()
 	defer func() {
 		stop()
-		if err := errors.Join(<-done, s.Spool.Close()); err != nil {
+		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	}()
@@ -168,14 +161,7 @@ func TestWebhooksInHealth(t *testing.T) {
 	}
 	for text, want := range map[string]int{"": 0, "[webhooks.a]\n" + hookOn: 1} {
 		c := wired(t, "data = \""+t.TempDir()+"\"\n"+text)
-		if _, err := makeData(c); err != nil {
-			t.Fatal(err)
-		}
-		s, err := newService(t.Context(), c, zerolog.Nop())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Spool.Close()
+		s := serviceOf(t, c, zerolog.Nop())
 		n := 0
 		for _, check := range s.healthChecks() {
 			if check.Name == "webhooks" {

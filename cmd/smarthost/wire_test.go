@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/rs/zerolog"
+)
 
 func wired(t *testing.T, text string) *Config {
 	t.Helper()
@@ -9,6 +13,24 @@ func wired(t *testing.T, text string) *Config {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// serviceOf is the whole server of a config, with its data folder, until the test ends; nothing of it runs.
+func serviceOf(t *testing.T, c *Config, log zerolog.Logger) *service {
+	t.Helper()
+	if _, err := makeData(c); err != nil {
+		t.Fatal(err)
+	}
+	s, err := newService(t.Context(), c, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Spool.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
 }
 
 // checklist 74: REQUIRETLS is offered only where what forwards the mail can keep it.
