@@ -56,7 +56,7 @@ func (a *API) See() string { return "see " + a.Document }
 
 // BadParameter is the fault of a parameter, or of another part of a request that is called name.
 func (a *API) BadParameter(name, fault string) *Fault {
-	return Fail(http.StatusBadRequest, name+" "+fault, a.See())
+	return Fail(http.StatusBadRequest, fmt.Sprintf("%s %s", name, fault), a.See())
 }
 
 // Query reads the parameters of a request; others than those named are faults, so that a slip does not choose everything.

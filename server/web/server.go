@@ -29,7 +29,7 @@ func NewServer(h http.Handler, answerTime time.Duration, log zerolog.Logger) *ht
 		WriteTimeout:      answerTime,
 		IdleTimeout:       IdleTime,
 		MaxHeaderBytes:    MaxHeader,
-		ErrorLog:          stdlog.New(complaints{log}, "", 0),
+		ErrorLog:          stdlog.New(&complaints{log}, "", 0),
 	}
 }
 
@@ -46,7 +46,7 @@ func Close(s *http.Server, cut func()) {
 // complaints takes what net/http has to say.
 type complaints struct{ log zerolog.Logger }
 
-func (c complaints) Write(line []byte) (int, error) {
+func (c *complaints) Write(line []byte) (int, error) {
 	level := zerolog.DebugLevel
 	if strings.HasPrefix(string(line), "http: panic") {
 		level = zerolog.ErrorLevel
