@@ -2,39 +2,21 @@ package double
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-)
 
-const page, marker = "../../deploy/testing/CLIENTS.md", "<!-- matrix -->\n"
+	"github.com/seed-1397b510/smarthost/e2e/tables"
+)
 
 // TestPage holds the tables of the page against the golden file. With -update it writes them.
 func TestPage(t *testing.T) {
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := strings.Split(string(text), marker)
-	if len(parts) != 3 {
-		t.Fatalf("%s has %d lines %q, want 2", page, len(parts)-1, strings.TrimSpace(marker))
-	}
-	want := tables(readGolden(t))
-	switch {
-	case parts[1] == want:
-	case *update:
-		if err := os.WriteFile(page, []byte(parts[0]+marker+want+marker+parts[2]), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		t.Errorf("%s does not show what %s says; go test ./e2e/double -run TestPage -update writes it:\n%s", page, golden, want)
-	}
+	tables.Hold(t, "../../deploy/testing/CLIENTS.md", matrix(readGolden(t)), *update, "go test ./e2e/double -run TestPage -update")
 }
 
-// tables are the matrix in signs, and what clients say and the double finds.
-func tables(cells []cell, outcomes map[cell]outcome) string {
+// matrix is the outcomes in signs, and what clients say and the double finds.
+func matrix(cells []cell, outcomes map[cell]outcome) string {
 	var clients, faults []string
 	for _, c := range cells {
 		if !slices.Contains(clients, c.client) {

@@ -2,13 +2,12 @@ package fleet
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-)
 
-const marker = "<!-- matrix -->\n"
+	"github.com/seed-1397b510/smarthost/e2e/tables"
+)
 
 // TestReadme holds the tables that people read against the golden file. With -update it writes the tables.
 func TestReadme(t *testing.T) {
@@ -22,29 +21,8 @@ func TestReadme(t *testing.T) {
 			troubles = append(troubles, c.trouble)
 		}
 	}
-	holds(t, "../../README.md", matrix(clients, troubles, outcomes))
-	holds(t, "../../deploy/CLIENTS.md", words(clients, troubles, outcomes))
-}
-
-// holds looks for a table between the marks of a file.
-func holds(t *testing.T, file, want string) {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := strings.Split(string(text), marker)
-	if len(parts) != 3 {
-		t.Fatalf("%s has %d lines %q, want 2", file, len(parts)-1, strings.TrimSpace(marker))
-	}
-	switch {
-	case parts[1] == want:
-	case *update:
-		if err := os.WriteFile(file, []byte(parts[0]+marker+want+marker+parts[2]), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		t.Errorf("%s does not show what %s says; go test ./e2e/fleet -run TestReadme -update writes it:\n%s", file, golden, want)
+	for page, text := range map[string]string{"../../README.md": matrix(clients, troubles, outcomes), "../../deploy/CLIENTS.md": words(clients, troubles, outcomes)} {
+		tables.Hold(t, page, text, *update, "go test ./e2e/fleet -run TestReadme -update")
 	}
 }
 

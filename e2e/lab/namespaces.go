@@ -3,10 +3,12 @@
 package lab
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 )
@@ -30,6 +32,16 @@ func Main(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// MainAtOnce is Main for parallel tests that wait far more than they work, so that how many run at a time is not the number of processors.
+// The flag -parallel still has the last word.
+func MainAtOnce(m *testing.M, atOnce int) {
+	if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	Main(m)
 }
 
 func outside() (int, error) {
