@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"strings"
@@ -41,7 +40,7 @@ type house struct {
 	accounts    *dialogue.Accounts
 	store       *memoryStore
 	certificate *certificate
-	log         *syncBuffer
+	log         *dialogue.Log
 	registry    *prometheus.Registry
 	stop        context.CancelFunc
 	stopped     chan error // what Run returned
@@ -55,7 +54,7 @@ func open(t testing.TB, change func(*Server)) *house {
 		accounts:    new(dialogue.Accounts),
 		store:       new(memoryStore),
 		certificate: new(certificate),
-		log:         new(syncBuffer),
+		log:         new(dialogue.Log),
 		registry:    prometheus.NewRegistry(),
 		stopped:     make(chan error, 1),
 	}
@@ -119,7 +118,7 @@ func (h *house) stage() *dialogue.House {
 		Spool:       h.store.be,
 		Certificate: h.certificate.be,
 		Kept:        h.store.kept,
-		Log:         h.log.String,
+		Log:         h.log,
 		Registry:    h.registry,
 	}
 }
@@ -347,26 +346,6 @@ type addressed struct {
 
 func (a addressed) RemoteAddr() net.Addr { return a.peer }
 func (a addressed) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 25), Port: 587} }
-
-// syncBuffer is a log that can be read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-var _ io.Writer = (*syncBuffer)(nil)
 
 // forget drops all messages.
 func (m *memoryStore) forget() {

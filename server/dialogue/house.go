@@ -30,7 +30,7 @@ type House struct {
 	Spool       func(state string) error // puts the storage into a state, see @spool
 	Certificate func(is bool)
 	Kept        func() []Message
-	Log         func() string
+	Log         *Log
 	Registry    *prometheus.Registry
 
 	settings Settings

@@ -176,7 +176,7 @@ var actions = map[string]func(d *Player, t testing.TB, argument string) error{
 		return nil
 	}),
 	"@loglines": func(d *Player, _ testing.TB, _ string) error {
-		for line := range strings.Lines(d.Log()) {
+		for line := range strings.Lines(d.Log.String()) {
 			var event map[string]any
 			if err := json.Unmarshal([]byte(line), &event); err != nil || event["session"] == nil && event["message"] == nil {
 				return fmt.Errorf("%q: %v", line, err)
@@ -234,15 +234,15 @@ var actions = map[string]func(d *Player, t testing.TB, argument string) error{
 	}),
 	"@log": quoted(func(d *Player, octets []byte) error {
 		synctest.Wait()
-		if !strings.Contains(d.Log(), string(octets)) {
-			return fmt.Errorf("the log is\n%s", d.Log())
+		if !strings.Contains(d.Log.String(), string(octets)) {
+			return fmt.Errorf("the log is\n%s", d.Log.String())
 		}
 		return nil
 	}),
 	"@silent": quoted(func(d *Player, octets []byte) error {
 		synctest.Wait()
-		if strings.Contains(d.Log(), string(octets)) {
-			return fmt.Errorf("the log is\n%s", d.Log())
+		if strings.Contains(d.Log.String(), string(octets)) {
+			return fmt.Errorf("the log is\n%s", d.Log.String())
 		}
 		return nil
 	}),

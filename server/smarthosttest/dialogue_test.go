@@ -1,12 +1,10 @@
 package smarthosttest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,7 +26,7 @@ func TestDialogues(t *testing.T) {
 // newHouse is a server in memory with the accounts of the dialogues, and itself as they see it.
 func newHouse(t testing.TB, c Config) (*Server, *dialogue.House) {
 	t.Helper()
-	log := new(syncBuffer)
+	log := new(dialogue.Log)
 	c.Hostname, c.InMemory, c.Log = dialogue.Hostname, true, zerolog.New(log).With().Timestamp().Logger()
 	s, err := build(c, t)
 	if err != nil {
@@ -60,7 +58,7 @@ func newHouse(t testing.TB, c Config) (*Server, *dialogue.House) {
 		Spool:       func(state string) error { return spoolState(s, state) },
 		Certificate: func(is bool) { s.uncertified.Store(!is) },
 		Kept:        func() []dialogue.Message { return kept(s) },
-		Log:         log.String,
+		Log:         log,
 		Registry:    registry,
 	}
 }
@@ -86,22 +84,4 @@ func kept(s *Server) (of []dialogue.Message) {
 		of = append(of, one)
 	}
 	return of
-}
-
-// syncBuffer is a log that can be read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
