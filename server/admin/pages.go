@@ -121,7 +121,7 @@ func (s *Server) front(w http.ResponseWriter, r *request) error {
 }
 
 // What a page needs of a method is a function here: templates call none.
-var templates = web.Templates(templateFiles, template.FuncMap{
+var templates = web.NewTemplates(templateFiles, template.FuncMap{
 	"show":  shown,
 	"ago":   ago,
 	"stamp": stamp,
@@ -150,7 +150,7 @@ func (s *Server) page(w http.ResponseWriter, r *request, status int, name, title
 	if unfinished, ok := body.(interface{ Refresh() int }); ok {
 		about.Refresh = unfinished.Refresh()
 	}
-	return web.WritePage(w, status, templates, name, about)
+	return templates.WritePage(w, status, name, about)
 }
 
 func (s *Server) faultPage(w http.ResponseWriter, r *request, f *Fault) {

@@ -121,7 +121,7 @@ type tab struct {
 const mostInboxes = 1000 // of a list to choose from
 
 // What a page needs of a method is a function here: templates call none.
-var templates = web.Templates(templateFiles, template.FuncMap{
+var templates = web.NewTemplates(templateFiles, template.FuncMap{
 	"show":  seen,
 	"lines": seenLines,
 	"clock": clock,
@@ -150,7 +150,7 @@ func (s *Server) write(w http.ResponseWriter, r *request, status int, name, titl
 	if unfinished, ok := body.(interface{ refresh() int }); ok {
 		about.Refresh = unfinished.refresh()
 	}
-	if err := web.WritePage(w, status, templates, name, about); err != nil {
+	if err := templates.WritePage(w, status, name, about); err != nil {
 		s.Log.Error().Err(err).Str("page", name).Msg("the page could not be written")
 		answerText(w, http.StatusInternalServerError, "this page could not be written; the server's log says why")
 	}

@@ -7,5 +7,5 @@
 //   - Everything that is read has a limit, and so has the time that it may take.
 //   - Every fault of an API is {"error": what happened, "do": what to do next}, and holds no cause that is ours.
 //
-// It knows neither logins nor mail, and whose it is: what differs between its users they say in fields.
+// It knows neither logins nor mail. What differs between its users they say in fields.
 package web

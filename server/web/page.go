@@ -27,19 +27,22 @@ func SetPagePolicy(h http.Header, policy string) {
 	h.Set("Referrer-Policy", "same-origin")
 }
 
-// Templates are those below templates in files, and beside them "top", all before the body of a document, and "fault", what a Fault says.
-// They need the function "show", which makes a value of somebody else's fit for a page.
+// Templates are what pages are made with.
+type Templates struct{ *template.Template }
+
+// NewTemplates reads those below templates in files, and beside them "top", all before the body of a document, and "fault", what a Fault
+// says. They need the function "show", which makes a value of somebody else's fit for a page.
 //
 // The template engine is the standard library's without calls of methods: with them the linker keeps every exported method of the
 // program. What a page needs of a method is a function.
-func Templates(files fs.FS, functions template.FuncMap) *template.Template {
+func NewTemplates(files fs.FS, functions template.FuncMap) Templates {
 	t := template.Must(template.New("").Funcs(functions).ParseFS(templateFiles, "templates/*.html"))
-	return template.Must(t.ParseFS(files, "templates/*.html"))
+	return Templates{template.Must(t.ParseFS(files, "templates/*.html"))}
 }
 
 // WritePage answers with a page: the template of that name between "head" and "foot". about has a Title, a Hostname, and Refresh, the
 // seconds after which a browser without scripts asks again, 0 for never. On an error nothing was written.
-func WritePage(w http.ResponseWriter, status int, t *template.Template, name string, about any) error {
+func (t Templates) WritePage(w http.ResponseWriter, status int, name string, about any) error {
 	var text bytes.Buffer
 	for _, part := range []string{"head", name, "foot"} {
 		if err := t.ExecuteTemplate(&text, part, about); err != nil {

@@ -20,10 +20,10 @@ type about struct {
 func TestWritePage(t *testing.T) {
 	files := fstest.MapFS{"templates/frame.html": {Data: []byte(`{{define "head"}}{{template "top" .}}<body>{{end}}{{define "foot"}}</body>{{end}}
 		{{define "faultpage"}}{{template "fault" .Body}}{{end}}{{define "broken"}}before {{show .None}}{{end}}`)}}
-	pages := Templates(files, template.FuncMap{"show": func(s string) string { return s }})
+	pages := NewTemplates(files, template.FuncMap{"show": func(s string) string { return s }})
 	w := httptest.NewRecorder()
 	fault := Fail(http.StatusNotFound, "<b>none</b>", "look")
-	if err := WritePage(w, fault.Status, pages, "faultpage", about{"<i>Title", "mx.example.org", 5, fault}); err != nil {
+	if err := pages.WritePage(w, fault.Status, "faultpage", about{"<i>Title", "mx.example.org", 5, fault}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"<!doctype html>", `http-equiv="refresh" content="5"`, "<title>&lt;i&gt;Title – mx.example.org</title>", "<bdi>&lt;b&gt;none&lt;/b&gt;</bdi>", "What to do: <bdi>look</bdi>", "</body>"} {
@@ -35,7 +35,7 @@ func TestWritePage(t *testing.T) {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}
 	w = httptest.NewRecorder()
-	if err := WritePage(w, http.StatusOK, pages, "broken", about{}); err == nil || w.Body.Len() > 0 || len(w.Header()) > 0 {
+	if err := pages.WritePage(w, http.StatusOK, "broken", about{}); err == nil || w.Body.Len() > 0 || len(w.Header()) > 0 {
 		t.Errorf("%v, and %q was written", err, w.Body)
 	}
 }
