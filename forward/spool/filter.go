@@ -16,6 +16,7 @@ type Filter struct {
 	Before      time.Time // arrived before
 	Since       time.Time // arrived then or later
 	Reply       string    // part of a last reply ("450 4.2.1 mailbox busy"), in any case
+	Unreached   bool      // by the last replies nobody was reached for any of the recipients (see Result.Unreached); it was not rerouted
 	After       string    // keyset paging: only ids greater than this
 	Limit       int       // at most so many entries; 0 = no limit
 }
@@ -28,7 +29,17 @@ func (f *Filter) Matches(e *Entry) bool {
 		(f.Before.IsZero() || e.Arrived.Before(f.Before)) &&
 		(f.Since.IsZero() || !e.Arrived.Before(f.Since)) &&
 		(f.Sender == "" || matchSender(f.Sender, e.From)) &&
-		(f.Reply == "" || f.matchReply(e))
+		(f.Reply == "" || f.matchReply(e)) &&
+		(!f.Unreached || unreached(e))
+}
+
+func unreached(e *Entry) bool {
+	for i := range e.Recipients {
+		if last := e.Last[e.Recipients[i].Address]; !last.Unreached() {
+			return false
+		}
+	}
+	return e.Relay == "" && len(e.Recipients) > 0
 }
 
 func (f *Filter) matchReply(e *Entry) bool {

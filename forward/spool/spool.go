@@ -58,6 +58,13 @@ type Result struct {
 	Reply   smtp.SMTPError
 }
 
+// Unreached tells that no hop has said anything: the reply is our own and temporary, and about the network or the route (RFC 3463 §3.5), or the
+// TLS that did not come about (§3.8, X.7.5).
+func (r *Result) Unreached() bool {
+	e := r.Reply.EnhancedCode
+	return r.Hop == "" && r.Reply.Code/100 == 4 && (e[1] == 4 || e == smtp.EnhancedCode{4, 7, 5})
+}
+
 // A Report is a message of our own about a delivery (a DSN), queued in the same transaction that settles the delivery.
 // Its Envelope.ID is derived from the delivery's, so that a repeated Settle after a crash makes no second one:
 // a store that has that id already leaves the report out in silence.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/emersion/go-smtp"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -19,6 +20,7 @@ var controls = []struct {
 }{
 	{"held_mail_waits_until_it_is_released", testHold},
 	{"retry_makes_due", testRetry},
+	{"what_reached_nobody_is_chosen", testUnreached},
 	{"an_order_for_what_is_leased_holds_afterwards", testLeasedOrders},
 	{"rerouted_mail_keeps_its_relay", testReroute},
 	{"removed_mail_is_gone", testRemove},
@@ -103,6 +105,58 @@ func testRetry(h *harness) {
 	h.outcome("retry of what is being tried", h.change(spool.Retry, spool.Filter{}), 0, 0, 1)
 	h.settle(d, 450, time.Hour)
 	h.idle()
+}
+
+// Chosen is mail for which nobody was reached for any of the recipients that are left, and that goes by its route.
+func testUnreached(h *harness) {
+	network, handshake, greeting := smtp.EnhancedCode{4, 4, 1}, smtp.EnhancedCode{4, 7, 5}, smtp.EnhancedCode{4, 3, 2}
+	said := func(hop string, code int, enhanced smtp.EnhancedCode) spool.Result {
+		return spool.Result{Hop: hop, Reply: smtp.SMTPError{Code: code, EnhancedCode: enhanced, Message: "connect: connection refused"}}
+	}
+	want := map[string]bool{}
+	for _, c := range []struct {
+		all    []spool.Result // one for each recipient
+		chosen bool
+	}{
+		{[]spool.Result{said("", 451, network)}, true},
+		{[]spool.Result{said("", 451, handshake), said("", 451, network)}, true},
+		{[]spool.Result{said("mx [192.0.2.1]:25", 451, network)}, false},
+		{[]spool.Result{said("", 451, network), said("mx [192.0.2.1]:25", 450, network)}, false},
+		{[]spool.Result{said("", 451, network), said("mx [192.0.2.1]:25", 250, network)}, true},
+		{[]spool.Result{said("", 451, greeting)}, false},
+		{nil, false},
+	} {
+		var to []string
+		for i := range max(1, len(c.all)) {
+			to = append(to, fmt.Sprintf("%d@a.example", i))
+		}
+		id := h.keep(letter(to...), "x")
+		if c.chosen {
+			want[id] = true
+		}
+		if c.all == nil {
+			continue
+		}
+		d := h.claimOne()
+		for d.ID != id { // those that were never tried are due
+			h.check(h.Release(context.Background(), d))
+			d = h.claimOne()
+		}
+		for i := range c.all {
+			c.all[i].Address = to[i]
+		}
+		h.check(h.Settle(context.Background(), spool.Settlement{Delivery: d, Results: c.all, Next: time.Now().Add(time.Hour)}))
+	}
+	got := map[string]bool{}
+	for _, e := range h.list(spool.Filter{Unreached: true}) {
+		got[e.ID] = true
+	}
+	h.same("chosen", got, want)
+	out, err := h.Change(context.Background(), spool.Order{Verb: spool.Retry, Filter: spool.Filter{Unreached: true}, DryRun: true}, nil)
+	h.check(err)
+	h.same("counted", out.Changed, len(want))
+	h.change(spool.Reroute, spool.Filter{}, "smtp://relay.example")
+	h.same("chosen of what was rerouted", len(h.list(spool.Filter{Unreached: true})), 0)
 }
 
 func testLeasedOrders(h *harness) {

@@ -38,8 +38,12 @@ func (s *Spool) Claim(ctx context.Context, q spool.Query) ([]spool.Delivery, err
 // claimDue takes what is due now, or says how long nothing will be.
 // One at a time: what is free is what is not leased before the look into the database, and nobody else leases meanwhile.
 func (s *Spool) claimDue(ctx context.Context, q spool.Query, most int) (all []spool.Delivery, wait time.Duration, changed <-chan struct{}, err error) {
-	s.claiming.Lock()
-	defer s.claiming.Unlock()
+	select {
+	case s.claiming <- struct{}{}:
+	case <-ctx.Done(): // an order may take its time
+		return nil, 0, nil, ctx.Err()
+	}
+	defer func() { <-s.claiming }()
 	for len(all) < most {
 		if ctx.Err() != nil {
 			break

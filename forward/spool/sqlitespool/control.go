@@ -46,8 +46,8 @@ func (s *Spool) Change(ctx context.Context, o spool.Order, progress func(spool.O
 // changeSome changes those of a page that the filter chooses. No claim is made meanwhile, so that what is not leased now is not
 // leased until the change is committed.
 func (s *Spool) changeSome(o *spool.Order, page []spool.Entry, out *spool.Outcome) error {
-	s.claiming.Lock()
-	defer s.claiming.Unlock()
+	s.claiming <- struct{}{}
+	defer func() { <-s.claiming }()
 	c := &control{s: s, order: o}
 	for i := range page {
 		e := &page[i]

@@ -89,7 +89,7 @@ type Spool struct {
 	readers *readers
 	metrics *metrics
 
-	claiming sync.Mutex // see claimDue
+	claiming chan struct{} // holds a token while somebody claims, see claimDue
 	rules    atomic.Pointer[[]spool.Rule]
 
 	changes chan *ticket
@@ -122,7 +122,7 @@ func Open(ctx context.Context, config Config) (*Spool, error) {
 	if err := os.MkdirAll(filepath.Join(config.Dir, "body"), 0o700); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
-	s := &Spool{config: config, agenda: newAgenda(time.Now()), space: space{dir: config.Dir, floor: uint64(max(config.MinFree-reserveSize, 0)), log: config.Log},
+	s := &Spool{config: config, agenda: newAgenda(time.Now()), claiming: make(chan struct{}, 1), space: space{dir: config.Dir, floor: uint64(max(config.MinFree-reserveSize, 0)), log: config.Log},
 		changes: make(chan *ticket, batchChanges), stop: make(chan struct{}), stopped: make(chan struct{})}
 	s.readers = newReaders(s.file())
 	w, err := s.prepare(ctx)

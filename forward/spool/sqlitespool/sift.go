@@ -17,7 +17,7 @@ type sieve struct {
 
 // newSieve is that for a filter. bare: of entries only what the filter needs is looked at.
 func newSieve(f *spool.Filter, bare bool) sieve {
-	s := sieve{bare: bare && f.Sender == "" && f.Reply == ""}
+	s := sieve{bare: bare && f.Sender == "" && f.Reply == "" && !f.Unreached}
 	for run := range strings.FieldsFuncSeq(f.Reply, func(r rune) bool { return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z') }) {
 		if len(run) > len(s.letters) {
 			s.letters = bytes.ToLower([]byte(run))
