@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
 			env.Setenv("SMARTHOST_DATA", filepath.Join(env.WorkDir, "data"))
-			for _, name := range []string{"SMARTHOST_LISTEN_SUBMISSION", "SMARTHOST_LISTEN_SUBMISSIONS", "SMARTHOST_LISTEN_ADMIN"} {
+			for _, name := range []string{"SMARTHOST_LISTEN_SUBMISSION", "SMARTHOST_LISTEN_SUBMISSIONS", "SMARTHOST_LISTEN_ADMIN", "RELAY"} {
 				addr, err := freeAddr()
 				if err != nil {
 					return err
@@ -191,6 +191,9 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	r.cmd.Stdout, r.cmd.Stderr, r.cmd.Dir = out, log, ts.MkAbs(".")
 	for _, name := range []string{"PATH", "HOME", "SMARTHOST_DATA", "SMARTHOST_LISTEN_SUBMISSION", "SMARTHOST_LISTEN_SUBMISSIONS", "SMARTHOST_LISTEN_ADMIN"} {
 		r.cmd.Env = append(r.cmd.Env, name+"="+ts.Getenv(name))
+	}
+	if relay := ts.Getenv("SMARTHOST_FORWARD_RELAY"); relay != "" {
+		r.cmd.Env = append(r.cmd.Env, "SMARTHOST_FORWARD_RELAY="+relay)
 	}
 	ts.Check(r.cmd.Start())
 	go func() { // ends with the process; Defer waits for it

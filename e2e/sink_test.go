@@ -9,12 +9,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// sink VARIABLE starts a relay that takes mail for everyone but gone@… (550) and busy@… (450), and puts its address into the variable.
+// sink VARIABLE [ADDRESS] starts a relay that takes mail for everyone but gone@… (550) and busy@… (450), and puts its address into the
+// variable; it is any free one if none is given.
 func sink(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 1 || neg {
-		ts.Fatalf("usage: sink VARIABLE")
+	if len(args) < 1 || len(args) > 2 || neg {
+		ts.Fatalf("usage: sink VARIABLE [ADDRESS]")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address := append(args, "127.0.0.1:0")[1]
+	l, err := net.Listen("tcp", address)
 	ts.Check(err)
 	s := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return sinkSession{}, nil }))
 	s.Domain = "sink.example"

@@ -31,7 +31,9 @@ func (w *work) deliver(ctx context.Context, d spool.Delivery) {
 	if d.Fate != "" {
 		w.settle(d, carriedOut(d))
 	} else {
-		w.settle(d, w.try(attempt, d))
+		t := w.try(attempt, d)
+		w.settle(d, t)
+		w.ways.close(t.closed)
 	}
 	settled()
 	keeper.Wait()
@@ -65,6 +67,7 @@ type tried struct {
 	dsnTaken map[string]bool // recipients whose hop sends the report of success
 	lost     map[string]bool // recipients whose hop may have the message: no other one is tried in this attempt
 	unfit    map[string]bool // recipients whose hop lacks what the message needs: the next one may have it
+	closed   []string        // destinations at which nobody could be reached
 	fault    error           // the content is damaged, or the attempt was broken off
 }
 
@@ -160,6 +163,9 @@ func (w *work) tryHops(ctx context.Context, d spool.Delivery, destination string
 			t.record(last, left, turned)
 		}
 		break
+	}
+	if d.Relay == "" && t.fault == nil {
+		w.learn(t, destination, last)
 	}
 	for _, r := range d.Recipients { // in their order, so that reports are the same each time
 		if result, ok := last[r.Address]; ok {

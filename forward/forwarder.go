@@ -34,6 +34,8 @@ type Spool interface {
 	Body(ctx context.Context, id string) (io.ReadCloser, error)
 	Settle(ctx context.Context, s spool.Settlement) error
 	Damage(ctx context.Context, id string, cause string) error
+	Change(ctx context.Context, o spool.Order, progress func(spool.Outcome)) (spool.Outcome, error)
+	Stats(ctx context.Context) (spool.Stats, error)
 }
 
 // A Router finds hops; a *route.Router is one. The errors of both kinds of hops are a *smtp.SMTPError that holds for all recipients of the destination.
@@ -46,6 +48,7 @@ type Router interface {
 // A Deliverer hands messages to hops; a *deliver.Deliverer is one, and says there what results and errors mean.
 type Deliverer interface {
 	Deliver(ctx context.Context, hop route.Hop, m deliver.Message) ([]deliver.Result, error)
+	Try(ctx context.Context, hop route.Hop) error
 }
 
 // A Forwarder works through the queue. Its fields must not change once Run was called.
@@ -80,6 +83,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	w := f.newWork()
 	attempts, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	w.running.Go(func() { w.watchWays(ctx) })
 	for w.waitForPlace(ctx) {
 		claimed, err := w.claim(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -118,6 +122,7 @@ type work struct {
 	*Forwarder
 	running sync.WaitGroup
 	freed   chan struct{} // has something when a place has become free
+	ways    *ways
 
 	mu      sync.Mutex
 	held    shares
@@ -131,6 +136,7 @@ func (f *Forwarder) newWork() *work {
 	return &work{
 		Forwarder: f,
 		freed:     make(chan struct{}, 1),
+		ways:      newWays(),
 		held:      newShares(or(f.Workers, standardWorkers), or(f.PerDestination, standardPerDestination)),
 	}
 }

@@ -32,7 +32,10 @@ type house struct {
 	hosts map[string]host     // by name
 	hops  map[string][]string // by destination: host names; without an entry the destination's name is the host's
 	fault map[string]error    // of routing
+	relay bool                // takes all mail, and is the host "relay"
 	moved map[string]string   // destinations by address that differ from its domain
+	down  map[string]bool     // hosts that cannot be reached
+	tried []time.Time         // when it was asked whether a host is there
 	calls []string            // "host: recipients", in order
 	got   map[string]int      // copies that were taken, by recipient
 	mails []taken
@@ -50,7 +53,7 @@ type taken struct {
 
 // newHouse opens the queue in dir; close it within the bubble.
 func newHouse(t *testing.T, dir string) *house {
-	h := &house{T: t, hosts: map[string]host{}, hops: map[string][]string{}, fault: map[string]error{}, moved: map[string]string{}, got: map[string]int{}}
+	h := &house{T: t, hosts: map[string]host{}, hops: map[string][]string{}, fault: map[string]error{}, down: map[string]bool{}, moved: map[string]string{}, got: map[string]int{}}
 	var err error
 	if h.queue, err = sqlitespool.Open(t.Context(), sqlitespool.Config{Dir: dir, History: 30 * 24 * time.Hour}); err != nil {
 		t.Fatal(err)
@@ -110,6 +113,9 @@ func by(account string) func(*spool.Envelope) {
 func (h *house) Destination(address string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.relay {
+		return route.RelayDestination
+	}
 	if d, ok := h.moved[address]; ok {
 		return d
 	}
@@ -125,7 +131,11 @@ func (h *house) Hops(_ context.Context, destination string) ([]route.Hop, error)
 	}
 	var hops []route.Hop
 	for _, name := range names {
-		hops = append(hops, route.Hop{Host: name})
+		hop := route.Hop{Host: name}
+		if name == route.RelayDestination {
+			hop.Relay, hop.User, hop.Password = true, "smarthost", "secret"
+		}
+		hops = append(hops, hop)
 	}
 	return hops, h.fault[destination]
 }
@@ -141,8 +151,11 @@ func (h *house) Deliver(ctx context.Context, hop route.Hop, m deliver.Message) (
 	}
 	h.mu.Lock()
 	h.calls = append(h.calls, hop.Host+": "+strings.Join(to, " "))
-	answer := h.hosts[hop.Host]
+	answer, down := h.hosts[hop.Host], h.down[hop.Host]
 	h.mu.Unlock()
+	if down {
+		return nil, unreachable()
+	}
 	if answer == nil {
 		answer = takes(250)
 	}
@@ -165,6 +178,39 @@ func (h *house) Deliver(ctx context.Context, hop route.Hop, m deliver.Message) (
 		}
 	}
 	return results, err
+}
+
+// Try reaches a host that is up.
+func (h *house) Try(_ context.Context, hop route.Hop) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tried = append(h.tried, time.Now())
+	if hop.User != "" || hop.Password != "" {
+		h.Errorf("the login is used to ask whether %s is there", hop.Host)
+	}
+	if h.down[hop.Host] {
+		return unreachable()
+	}
+	return nil
+}
+
+// asked is when it was asked whether a host is there.
+func (h *house) asked() []time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.tried)
+}
+
+// set takes a host down, or up again.
+func (h *house) set(host string, down bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.down[host] = down
+}
+
+// unreachable is what is said of a host that does not answer.
+func unreachable() *smtp.SMTPError {
+	return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 4, 1}, Message: "connect: no answer in time"}
 }
 
 func reply(code int) smtp.SMTPError {

@@ -150,7 +150,7 @@ func (s *service) checkConfig(context.Context) (admin.State, string) {
 	return admin.OK, "in force"
 }
 
-// checkRoute judges by the mail that there was, and sends nothing.
+// checkRoute judges by the mail that there was, and by what a relay says that was dead; it sends nothing.
 func (s *service) checkRoute(ctx context.Context) (admin.State, string) {
 	queue, err := s.Spool.Stats(ctx)
 	n := queue.ByState

@@ -24,7 +24,7 @@ const (
 )
 
 // watchedRoutes stands between the Forwarder and those who find and talk to hops, and remembers whether that works. It sends nothing
-// of its own: what it knows is from the mail that there was.
+// of its own: what it knows is from the mail that there was, and from the Forwarder's questions to a relay that was dead.
 type watchedRoutes struct {
 	*currentRouter
 	forward.Deliverer
@@ -56,11 +56,28 @@ func (w *watchedRoutes) RelayHops(ctx context.Context, relay route.Relay) ([]rou
 func (w *watchedRoutes) Deliver(ctx context.Context, hop route.Hop, m deliver.Message) ([]deliver.Result, error) {
 	results, err := w.Deliverer.Deliver(ctx, hop, m)
 	destination := net.JoinHostPort(hop.Host, strconv.Itoa(int(hop.Port))) // of a relay that an operator has named for some mail
-	if relay := w.Load().Relay; !hop.Relay || relay != nil && relay.Host == hop.Host && relay.Port == hop.Port {
+	if !hop.Relay || w.isRelay(hop) {
 		destination = w.Destination(m.Recipients[0].Address)
 	}
 	w.note(destination, results, err)
 	return results, err
+}
+
+// isRelay tells of a hop that it is the relay in force.
+func (w *watchedRoutes) isRelay(hop route.Hop) bool {
+	relay := w.Load().Relay
+	return relay != nil && relay.Host == hop.Host && relay.Port == hop.Port
+}
+
+// Try opens the way to the relay if it answers. That it does not is no news.
+func (w *watchedRoutes) Try(ctx context.Context, hop route.Hop) error {
+	err := w.Deliverer.Try(ctx, hop)
+	if err == nil && w.isRelay(hop) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.broken, route.RelayDestination)
+	}
+	return err
 }
 
 // temporary tells of a reply that puts off. Any other error is a fault of this server or the end of an attempt, and says nothing of a route.

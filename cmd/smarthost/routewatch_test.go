@@ -27,6 +27,8 @@ func (u *upstream) Deliver(context.Context, route.Hop, deliver.Message) ([]deliv
 	return u.results, u.err
 }
 
+func (u *upstream) Try(context.Context, route.Hop) error { return u.err }
+
 // deaf is a DNS that does not answer.
 type deaf struct{}
 
@@ -126,6 +128,26 @@ func TestRelayThatIsBroken(t *testing.T) {
 	}
 	w.try(putsOff, "a.example")
 	w.is("when it answers again and puts off", admin.OK)
+}
+
+// A relay that answers when it is asked is no longer blamed, and one that does not is not blamed more.
+func TestRelayThatIsAsked(t *testing.T) {
+	relay := &route.Relay{Host: "relay.example", Port: 587}
+	w := watchRoutes(t, relay)
+	hop, other := route.Hop{Host: relay.Host, Port: relay.Port, Relay: true}, route.Hop{Host: "other.example", Port: 25, Relay: true}
+	w.try(silent, "a.example")
+	for range routeFails {
+		w.Try(t.Context(), hop)
+	}
+	w.is("after one try, and questions without an answer", admin.OK)
+	for range routeFails {
+		w.try(silent, "a.example")
+	}
+	w.Deliverer = &works
+	w.Try(t.Context(), other)
+	w.is("when another relay answers", admin.Failed)
+	w.Try(t.Context(), hop)
+	w.is("when the relay answers", admin.OK)
 }
 
 // Without a relay a dead destination says nothing about the others.
