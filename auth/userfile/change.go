@@ -143,6 +143,9 @@ func change(path string, edit func(lines []string) ([]string, error)) (err error
 	}
 	folder, err := os.Open(filepath.Dir(target)) // the file itself is replaced, so that a lock on it would not last
 	if err != nil {
+		if _, none := edit(nil); none != nil && errors.Is(err, fs.ErrNotExist) {
+			return none // nobody is in a file that is not there
+		}
 		return err
 	}
 	defer folder.Close()

@@ -19,6 +19,20 @@ func login(name, device string, senders ...string) auth.Login {
 	return auth.Login{Account: auth.Account{Name: name, Device: device, Senders: senders}, Hash: []byte(hashB)}
 }
 
+// Where there is no folder there is nobody.
+func TestChangeWithoutFolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "nowhere", "users")
+	if err := SetHash(path, "alice", "", []byte(hashB), ""); !errors.Is(err, ErrNotFound) {
+		t.Errorf("another password: %v", err)
+	}
+	if err := Remove(path, "alice", ""); !errors.Is(err, ErrNotFound) {
+		t.Errorf("removal: %v", err)
+	}
+	if err := Add(path, login("alice", "")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a new account: %v", err)
+	}
+}
+
 // Whatever is changed, comments, order, damaged lines and attributes stay.
 func TestChange(t *testing.T) {
 	const before = "# people\n\nBob:" + hashA + ":class=bulk sender=b@example.org \r\nbroken\nalice:" + hashA + "\nalice:" + hashA + ":device=laptop\nerin:" + hashA + ":tag=abc234 class=bulk\ncarol:$apr1$x\ndave:$apr1$x:device=phone\n"

@@ -198,9 +198,6 @@ func (f *File) read() {
 		return
 	}
 	f.err = nil
-	if st, err := os.Stat(f.Path); err == nil && st.Mode().Perm()&0o004 != 0 {
-		f.Log.Warn().Str("file", f.Path).Msg("everybody on this machine can read the accounts; chmod 600 keeps the password hashes to the server")
-	}
 	for _, fault := range faults {
 		f.Log.Error().Err(fault).Msg("a damaged line of the accounts is left out")
 	}

@@ -99,6 +99,12 @@ func (s *service) checkSpace(context.Context) (admin.State, string) {
 	return admin.OK, why
 }
 
+// isFull tells of a disk on which not even an empty queue has room.
+func isFull(folder string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(folder, &st) == nil && (uint64(st.Bavail)*uint64(st.Bsize) < 1<<20 || st.Files > 0 && st.Ffree == 0)
+}
+
 func (s *service) checkCertificate(context.Context) (admin.State, string) {
 	config := s.Certificates.TLS()
 	if config == nil || len(config.Certificates) == 0 || config.Certificates[0].Leaf == nil {

@@ -24,6 +24,7 @@ const (
 // certificates keeps the server's certificate: what is on disk, or the last one that could be read.
 type certificates struct {
 	CertFile, KeyFile string
+	Hostname          string      // that clients are likely to call the server by; "" if the certificate is made for it
 	Private           *privateCA  // renews the files; nil if they are the operator's
 	ACME              *acmeIssuer // puts a new file in place now and then; nil if it is not used
 	Log               zerolog.Logger
@@ -68,7 +69,18 @@ func (c *certificates) load() error {
 	c.stamp = stamp
 	c.config.Store(serverTLS(cert))
 	c.warnOfExpiry(cert.Leaf)
+	c.warnOfName(cert.Leaf)
 	return nil
+}
+
+// warnOfName warns of a certificate that is another server's. Clients may know this one by a name that the config does not.
+func (c *certificates) warnOfName(leaf *x509.Certificate) {
+	if c.Hostname == "" {
+		return
+	}
+	if err := leaf.VerifyHostname(c.Hostname); err != nil {
+		c.Log.Warn().Err(err).Str("file", c.CertFile).Msg("clients that call this server by its hostname refuse its certificate, and send nothing; get one for that name, or set hostname to the name that they use")
+	}
 }
 
 // awaited says that there is none from the ACME authority yet. One of the private CA does not stand in for it: clients that

@@ -56,6 +56,18 @@ func clientTrusting(t *testing.T, ca, name string) *tls.Config {
 	return &tls.Config{RootCAs: roots, ServerName: name}
 }
 
+// A certificate of another name is in force, since clients may know the server by that one; the log says what becomes of those who do not.
+func TestCertificateOfAnotherName(t *testing.T) {
+	private, _ := newPrivate(t, "mx.example.org")
+	for hostname, warned := range map[string]bool{"mx.example.org": false, "mail.example.org": true} {
+		var log bytes.Buffer
+		c := &certificates{CertFile: private.CertFile, KeyFile: private.KeyFile, Hostname: hostname, Log: zerolog.New(&log)}
+		if err := c.Load(); err != nil || strings.Contains(log.String(), "refuse its certificate") != warned {
+			t.Errorf("%s: %v\n%s", hostname, err, &log)
+		}
+	}
+}
+
 // checklist 35
 func TestPrivateCertificateVerifies(t *testing.T) {
 	c, _ := newPrivate(t, "mx.example.org")

@@ -214,7 +214,7 @@ func addDevice(c *Config, l auth.Login) (secret string, err error) {
 // addLogin writes a login into the accounts file, with a secret that it makes and returns unless l has a hash.
 func addLogin(c *Config, l auth.Login) (secret string, err error) {
 	if _, ok := c.Limits[l.Class]; l.Class != "" && !ok {
-		return "", usageError(fmt.Sprintf("the config has no class of limits %q; it has %s", l.Class, strings.Join(slices.Sorted(maps.Keys(c.Limits)), ", ")))
+		return "", usageError(fmt.Sprintf("the config has no class of limits %q; it has %s ([limits.%s] in the config makes it)", l.Class, strings.Join(slices.Sorted(maps.Keys(c.Limits)), ", "), l.Class))
 	}
 	if l.Hash == nil {
 		secret = auth.NewSecret()

@@ -82,8 +82,13 @@ func openDoor(addr string, standard bool) (*door, error) {
 		d.Moved = true
 		d.Listener, err = listening.Listen(context.Background(), "tcp", net.JoinHostPort(host, "2"+port))
 	}
-	if errors.Is(err, syscall.EADDRINUSE) {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
 		err = fmt.Errorf("%w (another program listens there: stop it, or choose another port)", err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		err = fmt.Errorf("%w (this machine has no such address, or not yet: take one of those that ip address shows, or %q for all)", err, ":"+port)
+	case errors.Is(err, fs.ErrPermission):
+		err = fmt.Errorf("%w (this user may not open it: choose a port above 1023, or give the program CAP_NET_BIND_SERVICE)", err)
 	}
 	return d, err
 }

@@ -96,21 +96,24 @@ func enrollCommand(env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case len(args) == 0:
+	switch len(args) {
+	case 0:
 		return listClients(env, clients)
-	case len(args) > 1:
+	case 1:
+	default:
 		return usageError("enroll takes one client (see smarthost enroll --help)")
+	}
+	client, err := findClient(clients, args[0])
+	if err != nil {
+		return err
+	}
+	switch {
 	case f.user == "":
 		return usageError("enroll: for whom? --user NAME (smarthost user list shows the accounts)")
 	case f.replace && (!f.expires.IsZero() || len(f.networks) > 0 || len(f.senders) > 0):
 		return usageError("enroll: --replace changes nothing but the password; --sender, --expires and --network are for a new device")
 	case f.force && f.write == "":
 		return usageError("enroll: --force goes with --write")
-	}
-	client, err := findClient(clients, args[0])
-	if err != nil {
-		return err
 	}
 	if f.device != "" {
 		if err := userfile.CheckDevice(f.device); err != nil {

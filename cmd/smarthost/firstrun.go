@@ -85,14 +85,14 @@ func (f *firstRun) tellCommands(w io.Writer) {
 	fmt.Fprintf(w, `Send a first mail, from this machine, with one of:
     swaks --server localhost --port %[1]s -tls --tls-verify --tls-ca-path %[2]s --auth PLAIN --auth-user %[3]s --auth-password %[4]s --from %[5]s --to you@example.com
     printf 'Subject: first\r\n\r\nIt works.\r\n' | curl --ssl-reqd --cacert %[2]s --user %[3]s:%[4]s --mail-from %[5]s --mail-rcpt you@example.com --upload-file - smtp://localhost:%[1]s
-`, port, f.CA, firstAccount, f.Secret, from)
+`, port, shellWord(f.CA), firstAccount, f.Secret, from)
 }
 
 func (f *firstRun) configFlag() string {
 	if f.Config.File == "" {
 		return ""
 	}
-	return " --config " + f.Config.File
+	return " --config " + shellWord(f.Config.File)
 }
 
 // mailDomain makes a domain that can stand in an address.

@@ -107,11 +107,19 @@ func webhookText(h admin.WebhookState) string {
 	return text
 }
 
+// counted is a number with its noun.
+func counted[N int | int64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 func queueText(q admin.QueueSize, now time.Time) string {
 	if q.Messages == 0 {
 		return "empty"
 	}
-	text := fmt.Sprintf("%d messages, %s", q.Messages, octetsText(q.Bytes))
+	text := fmt.Sprintf("%s, %s", counted(q.Messages, "message"), octetsText(q.Bytes))
 	if q.Oldest != nil {
 		text += ", the oldest " + ago(now.Sub(*q.Oldest))
 	}

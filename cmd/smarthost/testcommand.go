@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-1397b510/smarthost/auth/userfile"
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
 )
 
@@ -108,6 +109,11 @@ func parseTestUser(s string) (smarthosttest.User, error) {
 	switch {
 	case len(parts) == 3:
 		u.Senders = strings.Split(parts[2], ",")
+		for _, s := range u.Senders {
+			if err := userfile.CheckSender(s); err != nil {
+				return u, fmt.Errorf("user %s: %w", u.Name, err)
+			}
+		}
 	case !strings.Contains(u.Name, "@"):
 		u.Senders = []string{"*"}
 	}
@@ -240,7 +246,7 @@ func (f *testFlags) rules() ([]smarthosttest.Rule, error) {
 		}
 	}
 	if err != nil {
-		return nil, usageError(fmt.Sprintf("test: %s: %v; it must be a JSON list of rules (see smarthost test --help)", name, err))
+		return nil, usageError(fmt.Sprintf("test: %s: %v (a JSON list of rules is wanted: see smarthost test --help)", name, err))
 	}
 	return rules, nil
 }

@@ -132,7 +132,7 @@ const (
 func (s *testServer) report(env *environment, name string, code exitCode, unmet []smarthosttest.RuleState) {
 	var b strings.Builder
 	sessions := s.Sessions()
-	fmt.Fprintf(&b, "\nsmarthost test: %s has ended with exit code %d; %d connections, %d messages\n", name, code, len(sessions), len(s.Messages()))
+	fmt.Fprintf(&b, "\nsmarthost test: %s has ended with exit code %d; %s, %s\n", name, code, counted(len(sessions), "connection"), counted(len(s.Messages()), "message"))
 	if len(sessions) == 0 {
 		fmt.Fprintf(&b, "Nobody has connected: mail has to go to SMTP_HOST and SMTP_PORT (%s) or SMTP_TLS_PORT (%s).\n", s.at(s.Addr), portOf(s.TLSAddr))
 	}

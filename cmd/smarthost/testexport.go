@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"software.sslmate.com/src/go-pkcs12"
 )
@@ -53,8 +54,11 @@ const readyFile = "ready.json"
 // unready removes ready.json, if it is there.
 func unready(folder string) error {
 	err := os.Remove(filepath.Join(folder, readyFile))
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case errors.Is(err, syscall.ENOTDIR):
+		return usageError("test: --export: " + folder + " is not a folder")
 	}
 	return err
 }

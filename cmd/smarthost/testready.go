@@ -22,7 +22,7 @@ const (
 func testReady(env *environment, f testFlags) error {
 	host, port, err := net.SplitHostPort(f.http)
 	if err != nil || port == "" || port == "0" {
-		return usageError("test ready: where? --http ADDRESS or SMARTHOST_TEST_HTTP, with the port")
+		return usageError(fmt.Sprintf("test ready: where? --http ADDRESS or SMARTHOST_TEST_HTTP, with the port, such as 127.0.0.1:8025; %q has none", f.http))
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"

@@ -55,8 +55,11 @@ func traceCommand(env *environment, args []string) error {
 func openQueue(c *Config) (*sqlitespool.Reader, error) {
 	dir := queueFolder(c)
 	reader, err := sqlitespool.OpenReadOnly(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no queue in %s: the server has never run with this config, or the data is another user's", dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no queue in %s: the server has never run with this config (--config names another), or the data is another user's", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("this user may not read the queue in %s; be root or the user that the server runs as", dir)
 	}
 	return reader, err
 }

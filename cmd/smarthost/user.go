@@ -286,7 +286,7 @@ func readPassword(env *environment, fromStdin bool) (hash []byte, err error) {
 	}
 	hash, err = auth.HashPassword([]byte(strings.TrimRight(line, "\r\n")), false)
 	if err != nil {
-		return nil, usageError(err.Error())
+		return nil, usageError("--password-stdin: " + err.Error())
 	}
 	return hash, nil
 }

@@ -80,6 +80,9 @@ func newService(ctx context.Context, c *Config, log zerolog.Logger) (*service, e
 		queue.Listeners = hooks
 	}
 	store, err := sqlitespool.Open(ctx, queue)
+	if err != nil && isFull(queue.Dir) {
+		err = fmt.Errorf("the disk of %s is full, and no server can work there: make room, 64 MiB at least (%w)", queue.Dir, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +204,7 @@ func honoursRequireTLS(c *Config) bool {
 
 func newCertificates(c *Config, log zerolog.Logger) *certificates {
 	if c.TLS.Certificate != "" {
-		return &certificates{CertFile: c.TLS.Certificate, KeyFile: c.TLS.Key, Log: log}
+		return &certificates{CertFile: c.TLS.Certificate, KeyFile: c.TLS.Key, Hostname: c.Hostname, Log: log}
 	}
 	if c.TLS.ACME {
 		issuer := newACME(c, log)

@@ -117,7 +117,7 @@ func (v *visit) judgeOwner(st fs.FileInfo) Finding {
 		return Finding{Check: "data", Level: Warning, Where: v.Data, What: fmt.Sprintf("other users of this machine may enter it (mode %04o)", st.Mode().Perm()),
 			Why: "mail, password hashes and keys are in it", Do: "chmod 700 " + v.Data}
 	}
-	return Finding{Check: "data", Where: v.Data, What: "belongs to " + owner + " alone"}
+	return Finding{Check: "data", Where: v.Data, What: "belongs to the user " + owner + " alone"}
 }
 
 func ownerName(st fs.FileInfo) string {
