@@ -12,14 +12,10 @@ func (c *Conn) bdat(arg []byte) {
 	if !c.beginChunk(arg) {
 		return
 	}
-	switch {
-	case c.rcpts > 0:
+	if c.rcpts > 0 {
 		b := &c.body
 		*b = body{chunked: true, chunk: b.chunk, left: b.left, last: b.last}
 		c.hand(verbBDAT, append(c.line(), "DATA"...))
-		return
-	case c.tooMuch(c.body.left):
-		c.hangUp()
 		return
 	}
 	c.swallow()
@@ -40,7 +36,7 @@ func (c *Conn) beginChunk(arg []byte) bool {
 	rest = bytes.TrimLeft(rest, " ")
 	size, err := strconv.ParseUint(string(number), 10, 63)
 	last := bytes.EqualFold(rest, []byte("LAST"))
-	if err != nil || number[0] == '+' || more && !last {
+	if err != nil || more && !last {
 		c.violation("BDAT without a size")
 		c.die("501 5.5.4 Syntax: BDAT size [LAST]; closing, for the end of the chunk is not known", errProtocol)
 		b.err = c.cut()

@@ -179,9 +179,13 @@ func (c *Conn) finishContent() {
 	}
 }
 
-// swallow throws the rest of a chunk away.
+// swallow throws the rest of a chunk away, unless it is too much of that.
 func (c *Conn) swallow() {
 	b := &c.body
+	if c.tooMuch(b.left) {
+		c.hangUp()
+		return
+	}
 	for b.left > 0 && !c.dead.Load() {
 		if !c.more() {
 			return

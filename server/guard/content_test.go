@@ -3,8 +3,10 @@ package guard
 import (
 	"bytes"
 	"errors"
+	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -153,6 +155,46 @@ func TestSessionAnswersEarly(t *testing.T) {
 	k.want("503 5.5.1")
 	k.say("NOOP", "250")
 	wantNothing(t, r, "early")
+}
+
+// However a message is refused: who goes on to send much more than is allowed is not read to the end, and is told why.
+// checklist 78, 82: total bounded
+func TestMuchMoreThanAllowed(t *testing.T) {
+	t.Parallel()
+	const much = 2*100 + slack + 2
+	full := &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "full"}
+	for begin, early := range map[string]*smtp.SMTPError{
+		"DATA":                                   nil,
+		"DATA\r\n":                               full,
+		"BDAT 99999999999 LAST":                  nil,
+		"BDAT 99999999999":                       full,
+		"RSET\r\nBDAT 99999999999":               nil,
+		"BDAT 2\r\n\r\nBDAT 99999999999":         full,
+		"BDAT 2\r\n\r\nBDAT 9223372036854775807": nil, // more than that is no number
+	} {
+		closed := make(chan error, 1)
+		r := newRig(t, &Guard{MaxMessageSize: 100, Hooks: Hooks{Closed: func(_ *Conn, err error) { closed <- err }}}, false, false)
+		if early != nil {
+			r.b.early = early
+		}
+		k := r.rcpt()
+		k.send(begin + "\r\n")
+		var sending sync.WaitGroup
+		sending.Go(func() { io.WriteString(k, strings.Repeat("x", much)) })
+		reply, err := k.read()
+		for err == nil && reply[:3] != "421" {
+			reply, err = k.read()
+		}
+		if want := "421 4.3.4 mx.test takes messages of no more than 100 octets, closing\r\n"; reply != want {
+			t.Errorf("%q: got %q, %v, want %q", begin, reply, err, want)
+		}
+		k.Close()
+		sending.Wait()
+		if err := <-closed; !errors.Is(err, errProtocol) {
+			t.Errorf("%q: closed: %v", begin, err)
+		}
+		wantNothing(t, r, begin)
+	}
 }
 
 // A yes to a message that is none does not reach the client, and neither do the words of an inner error.
