@@ -6,9 +6,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/emersion/go-smtp"
 )
@@ -143,6 +147,38 @@ func TestLimits(t *testing.T) {
 	t.Error("the place of a connection that has ended is never free")
 }
 
+// On a door with implicit TLS nothing is said in clear to those who are turned away, and what was counted is forgotten when it is over.
+func TestLimitsOfImplicitTLS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, &Guard{PerAddress: 1}, true, true)
+		free := func() int {
+			r.g.mu.Lock()
+			defer r.g.mu.Unlock()
+			return len(r.g.origins) + r.g.admitted + len(r.g.conns)
+		}
+		var pathless []*client // as on a socket that is none of IP: nobody is told from another
+		for range 2 {
+			k := newClient(t, r.dial()).startTLS()
+			k.want("220")
+			pathless = append(pathless, k)
+		}
+		r.pipe.peer = proxyAddr
+		k := newClient(t, r.dial()).startTLS()
+		k.want("220")
+		second := newClient(t, r.dial())
+		second.wantEnd()
+		for _, k := range append(pathless, k) {
+			k.say("QUIT", "221")
+			k.Close()
+		}
+		second.Close()
+		synctest.Wait()
+		if n := free(); n != 0 {
+			t.Errorf("%d entries are left of those who have gone", n)
+		}
+	})
+}
+
 // gluedConn sends first along with the first octets written.
 type gluedConn struct {
 	net.Conn
@@ -169,11 +205,77 @@ func TestProxyHeaderBeforeImplicitTLS(t *testing.T) {
 	}
 }
 
-func TestStrangersProxyLine(t *testing.T) {
+// Strangers do not say who they are for somebody else.
+// fault 63
+func TestStrangersProxyHeader(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &Guard{}, false, false)
+	opened := make(chan *Conn, 1)
+	r := newRig(t, &Guard{Proxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Hooks: Hooks{Opened: func(c *Conn) { opened <- c }}}, false, false)
 	k := r.clear()
 	k.say("PROXY TCP4 192.0.2.2 127.0.0.1 5 25", "530 5.7.0")
+	k.say("XCLIENT ADDR=192.0.2.2 LOGIN=alice", "530 5.7.0")
+	k.send(proxy2(0x21, 0x11, proxyIPv4) + "\r\n")
+	for range 4 { // lines
+		k.want("5")
+	}
+	k.say("STARTTLS", "220")
+	k = k.startTLS()
+	k.say("EHLO x", "250-")
+	for _, line := range []string{"PROXY TCP4 192.0.2.2 127.0.0.1 5 25", "XCLIENT ADDR=192.0.2.2 LOGIN=alice", "XFORWARD ADDR=192.0.2.2"} {
+		k.say(line, "500 5.5.2")
+	}
+	if c := <-opened; c.Addr() != loopback || c.RemoteAddr().(*net.TCPAddr).IP.String() != "127.0.0.1" {
+		t.Errorf("the client is %v, %v", c.Addr(), c.RemoteAddr())
+	}
+}
+
+// Whatever comes in the place of a handshake ends the connection, without much of it being read or any wait.
+// fault 30
+func TestHostileHandshakes(t *testing.T) {
+	record := func(kind byte, size int, content string) string {
+		return string([]byte{kind, 3, 3, byte(size >> 8), byte(size)}) + content
+	}
+	const most = 16 << 10
+	for name, hostile := range map[string]string{
+		"a hello of 16 MiB":     record(22, most, "\x01\xff\xff\xff\x03\x03"+strings.Repeat("x", most-6)),
+		"a record of 64 KiB":    record(22, 0xffff, strings.Repeat("x", 0xffff)),
+		"changes of the cipher": record(20, 1, "\x01"),
+		"empty records":         record(22, 0, ""),
+		"warnings":              record(21, 2, "\x01\x00"),
+		"early data":            record(23, most, strings.Repeat("x", most)),
+		"clear text":            "MAIL FROM:<a@b.test>\r\n",
+	} {
+		for _, implicit := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				failed := make(chan error, 1)
+				r := newRig(t, &Guard{Hooks: Hooks{Handshake: func(_ *Conn, err error) { failed <- err }}}, implicit, true)
+				k := newClient(t, r.dial())
+				if !implicit {
+					k.want("220")
+					k.say("STARTTLS", "220")
+				}
+				began := time.Now()
+				var reading sync.WaitGroup
+				reading.Go(func() {
+					if rest, _ := io.ReadAll(k.r); strings.Contains(string(rest), "250") {
+						t.Errorf("%s: got %q", name, rest)
+					}
+				})
+				taken := 0
+				for {
+					n, err := io.WriteString(k, hostile)
+					if taken += n; err != nil {
+						break
+					}
+				}
+				if err := <-failed; err == nil || taken > 100<<10 || time.Since(began) > 10*time.Second {
+					t.Errorf("%s: handshake: %v, after %v and %d octets", name, err, time.Since(began), taken)
+				}
+				k.Close()
+				reading.Wait()
+			})
+		}
+	}
 }
 
 func TestOrigin(t *testing.T) {
@@ -201,17 +303,23 @@ func (f *failing) Accept() (net.Conn, error) {
 	return nil, err
 }
 
-// fault 29: a full table of file descriptors is waited out, and told once.
+// fault 29: a full table of file descriptors is waited out, without spinning, and told once a minute.
 func TestAcceptSurvivesFullTable(t *testing.T) {
-	t.Parallel()
-	full := &net.OpError{Op: "accept", Err: &net.OpError{Err: syscall.EMFILE}}
-	var told []error
-	g := &Guard{Hooks: Hooks{Starved: func(err error) { told = append(told, err) }}}
-	l := g.Listen(&failing{errs: []error{syscall.ECONNABORTED, full, full, net.ErrClosed}}, false)
-	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("got %v", err)
-	}
-	if len(told) != 1 || !errors.Is(told[0], syscall.EMFILE) {
-		t.Errorf("told %v", told)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		full := &net.OpError{Op: "accept", Err: &net.OpError{Err: syscall.EMFILE}}
+		var told []error
+		g := &Guard{Hooks: Hooks{Starved: func(err error) { told = append(told, err) }}}
+		errs := append([]error{syscall.ECONNABORTED}, slices.Repeat([]error{full}, 67)...)
+		l := g.Listen(&failing{errs: append(errs, net.ErrClosed)}, false)
+		began := time.Now()
+		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(began); took < time.Minute || took > 70*time.Second {
+			t.Errorf("68 failures took %v", took)
+		}
+		if len(told) != 2 || !errors.Is(told[0], syscall.EMFILE) {
+			t.Errorf("told %v", told)
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/emersion/go-smtp"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -171,6 +172,10 @@ func TestRepliesAreWellFormed(t *testing.T) {
 	if strings.Count(reply, "x") != 400 {
 		t.Error("words were lost")
 	}
+	// What is not ASCII is for those who have asked for it (RFC 6531 §3.7.4).
+	k.say("RSET", "250")
+	k.say("MAIL FROM:<wide@x>", "550 5.7.1 gr????e\r\n")
+	k.say("MAIL FROM:<wide@x> SMTPUTF8", "550 5.7.1 größe\r\n")
 }
 
 // checklist 68: what the Session hears is what was written, and go-smtp does not take it apart.
@@ -187,9 +192,13 @@ func TestAddressesArriveAsWritten(t *testing.T) {
 			t.Errorf("sent %s, got %s and %s", sent, from[len(from)-1], to[len(to)-1])
 		}
 	}
+	k.say("EHLO b\xc3\xbcro\xff(x x", "250-")
 	k.say("MAIL FROM:<@x,@y:a@b>", "250")
 	k.say("RCPT TO:<POSTMASTER>", "250")
 	from, to, _ := r.b.got()
+	if r.b.name != "b?ro?(x" {
+		t.Errorf("the client is called %q", r.b.name)
+	}
 	if diff := cmp.Diff([]string{"a@b", "POSTMASTER@mx.test"}, []string{from[len(from)-1], to[len(to)-1]}); diff != "" {
 		t.Error(diff)
 	}
@@ -198,7 +207,8 @@ func TestAddressesArriveAsWritten(t *testing.T) {
 // checklist 13, 52
 func TestLineLimits(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &Guard{}, false, false)
+	violations := make(chan string, 2)
+	r := newRig(t, &Guard{Hooks: Hooks{Violation: func(_ *Conn, what string) { violations <- what }}}, false, false)
 	k := r.hello()
 	k.say("NOOP "+strings.Repeat("x", 505), "250")
 	k.say("NOOP "+strings.Repeat("x", 506), "500 5.5.2")
@@ -210,9 +220,19 @@ func TestLineLimits(t *testing.T) {
 	k.say(strings.Repeat("AAAA", 3073), "500 5.5.6")
 	k.say("NOOP "+strings.Repeat("MAIL FROM:<a@b> ", 5000), "500 5.5.2")
 	k.say("NOOP", "250")
-	k.send(strings.Repeat("x", maxSwallow+2*bufferSize))
-	k.want("421 4.7.0")
-	k.wantEnd()
+	for _, k := range []*client{k, r.clear()} { // fault 25
+		k.send(strings.Repeat("x", maxSwallow+2*bufferSize))
+		k.want("421 4.7.0 mx.test hangs up on a line without end")
+		select {
+		case what := <-violations:
+			if what != "a command line without end" {
+				t.Errorf("told %q", what)
+			}
+		default:
+			t.Error("nobody was told")
+		}
+		k.wantEnd()
+	}
 }
 
 // checklist 14
@@ -247,6 +267,22 @@ func TestTooManyBadCommands(t *testing.T) {
 	k = r.secure()
 	k.send("GET / HTTP/1.1\r\n\r\n")
 	k.wantEnd()
+
+	k = r.clear()
+	for range maxBad {
+		k.say("WHAT", "530 5.7.0")
+	}
+	k.say("WHAT", "421 4.7.0")
+	k.wantEnd()
+	k = r.clear() // TLS is no way to begin again
+	k.say("WHAT", "530 5.7.0")
+	k.say("STARTTLS", "220")
+	k = k.startTLS()
+	for range maxBad - 1 {
+		k.say("WHAT", "500 5.5.2")
+	}
+	k.say("WHAT", "421 4.7.0")
+	k.wantEnd()
 }
 
 func TestTooManyFailedLogins(t *testing.T) {
@@ -255,6 +291,10 @@ func TestTooManyFailedLogins(t *testing.T) {
 	k.say("AUTH PLAIN AGEAYg==", "535 5.7.8")
 	k.say("AUTH PLAIN AGEAYg==", "535 5.7.8")
 	k.say("NOOP", "421 4.7.0 mx.test has seen too many failed logins")
+	k.wantEnd()
+	k = newRig(t, &Guard{MaxAuthFailures: 1}, false, false).hello()
+	k.say("AUTH PLAIN AGEAYg==", "535 5.7.8")
+	k.say("QUIT", "221 2.0.0")
 	k.wantEnd()
 }
 
@@ -278,6 +318,19 @@ func TestPanicOfSessionEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	k := newRig(t, &Guard{}, false, false).hello()
 	k.say("MAIL FROM:<panic@x>", "421 4.0.0")
+	k.wantEnd()
+}
+
+// After 421, whoever says it, nothing follows (RFC 5321 §3.8).
+func Test421IsTheLastReply(t *testing.T) {
+	t.Parallel()
+	k := newRig(t, &Guard{}, false, false).hello()
+	k.send("MAIL FROM:<busy@x>\r\nNOOP\r\n")
+	k.want("421 4.3.2 enough")
+	k.wantEnd()
+	k = newRig(t, &Guard{Hooks: Hooks{Clear: func(*Conn, string) *smtp.SMTPError { return errBusy }}}, false, false).clear()
+	k.send("MAIL FROM:<a@b>\r\nNOOP\r\n")
+	k.want("421 4.3.2 enough")
 	k.wantEnd()
 }
 

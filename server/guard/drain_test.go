@@ -2,8 +2,10 @@ package guard
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"runtime"
 	"strings"
 	"sync"
@@ -165,17 +167,107 @@ func TestAbsoluteLimits(t *testing.T) {
 	})
 }
 
-// A client that never reads is not written to for ever.
+// A client that asks and never reads is not written to for ever, and what it asks is not read on.
+// fault 28
 func TestClientThatNeverReads(t *testing.T) {
+	for name, begin := range map[string]func(r *rig) *client{"in clear": (*rig).clear, "in TLS": (*rig).loggedIn} {
+		synctest.Test(t, func(t *testing.T) {
+			closed := make(chan error, 1)
+			r := newRig(t, &Guard{Hooks: Hooks{Closed: func(_ *Conn, err error) { closed <- err }}}, false, true)
+			k := begin(r)
+			began := time.Now()
+			taken := 0
+			for {
+				n, err := io.WriteString(k, strings.Repeat("NOOP\r\n", 1000))
+				if taken += n; err != nil {
+					break
+				}
+			}
+			if err, took := <-closed, time.Since(began); err == nil || took < 2*time.Minute || took > 2*time.Minute+10*time.Second {
+				t.Errorf("%s: closed after %v: %v", name, took, err)
+			}
+			if taken > 64<<10 {
+				t.Errorf("%s: %d octets were read", name, taken)
+			}
+			k.Close()
+		})
+	}
+}
+
+// A client that begins a handshake and reads nothing of it has half a minute, as one that says nothing.
+// fault 27, 28
+func TestHandshakeThatIsNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		closed := make(chan error, 1)
-		r := newRig(t, &Guard{Hooks: Hooks{Closed: func(_ *Conn, err error) { closed <- err }}}, false, true)
-		k := r.clear()
+		failed := make(chan error, 1)
+		r := newRig(t, &Guard{Hooks: Hooks{Handshake: func(_ *Conn, err error) { failed <- err }}}, true, true)
+		k := newClient(t, &deaf{r.dial(), make(chan struct{})})
+		began := time.Now()
+		var shaking sync.WaitGroup
+		shaking.Go(func() { tls.Client(k.Conn, &tls.Config{InsecureSkipVerify: true}).Handshake() })
+		if err := <-failed; err == nil || time.Since(began) != 30*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		k.Close()
+		shaking.Wait()
+	})
+}
+
+// A deaf conn reads nothing.
+type deaf struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (d *deaf) Read([]byte) (int, error) {
+	<-d.closed
+	return 0, net.ErrClosed
+}
+
+func (d *deaf) Close() error {
+	select {
+	case <-d.closed:
+	default:
+		close(d.closed)
+	}
+	return d.Conn.Close()
+}
+
+// While TLS waits for a command it may have to write: the client can ask for new keys at any time (RFC 8446 §4.6.3).
+func TestWritesAreAllowedInEachWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, &Guard{}, false, true)
+		sockets := make(chan *deadlined, 1)
+		r.g.Intercept = func(c *Conn) Interceptor {
+			socket := &deadlined{Conn: c.raw}
+			c.raw, c.rw = socket, socket
+			sockets <- socket
+			return nil
+		}
+		k := r.loggedIn()
 		k.send("NOOP\r\n")
-		if err := <-closed; err == nil {
-			t.Error("no reason told")
+		k.want("250")
+		<-time.After(4 * time.Minute)
+		socket := <-sockets
+		socket.mu.Lock()
+		defer socket.mu.Unlock()
+		if !socket.write.After(time.Now()) || socket.write.After(time.Now().Add(5*time.Minute)) {
+			t.Errorf("after four minutes writes are allowed until %v from now", time.Until(socket.write))
 		}
 	})
+}
+
+// A deadlined conn knows until when it may be written to.
+type deadlined struct {
+	net.Conn
+	mu    sync.Mutex
+	write time.Time
+}
+
+func (d *deadlined) SetWriteDeadline(at time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.write = at
+	return d.Conn.SetWriteDeadline(at)
 }
 
 // What a connection that waits costs: the guard's part of it, buffers given back.

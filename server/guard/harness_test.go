@@ -26,6 +26,7 @@ import (
 // A backend records what go-smtp tells it.
 type backend struct {
 	mu   sync.Mutex
+	name string // in EHLO, at the last MAIL
 	from []string
 	to   []string
 	msgs []string
@@ -51,14 +52,23 @@ type session struct {
 	c *smtp.Conn
 }
 
+var errBusy = &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "enough"}
+
 func (s *session) Reset()        {}
 func (s *session) Logout() error { return nil }
 func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
+	s.b.name = s.c.Hostname()
 	s.b.from = append(s.b.from, from)
 	if from == "panic@x" {
 		panic("test")
+	}
+	if from == "busy@x" {
+		return errBusy
+	}
+	if from == "wide@x" {
+		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 7, 1}, Message: "größe"}
 	}
 	if from == "plain@error" {
 		return errors.New("secret inner words")
