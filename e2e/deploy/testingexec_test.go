@@ -62,7 +62,7 @@ func TestTestExec(t *testing.T) {
 		}
 	}
 	said, err := exec("--script", `[{"on":"handshake","do":{"certificate":"expired"}}]`, "--", "python3", "app.py")
-	for _, want := range []string{"certificate has expired", "python3 has ended with exit code 1; 1 connections, 0 messages", "*: the TLS handshake failed"} {
+	for _, want := range []string{"certificate has expired", "python3 has ended with exit code 1; 1 connection, 0 messages", "*: the TLS handshake failed"} {
 		if err == nil || !strings.Contains(said, want) {
 			t.Errorf("with an expired certificate: %v, no %q in\n%s", err, want, said)
 		}
