@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type Smarthost struct {
 	Password                string // generated, so that checking it is cheap: after each kill all clients log in anew
 	CA                      *x509.CertPool
 	Authority               *Authority
+	Under                   []string // what Start starts the server by: a program that becomes the server, and its arguments; usually none
 
 	host    *Host
 	process *exec.Cmd
@@ -106,13 +108,17 @@ bytes = "1000GiB/1h"
 
 // Command is a subcommand with the config, not yet started.
 func (s *Smarthost) Command(args ...string) *exec.Cmd {
-	return s.host.Command(append([]string{Binary()}, append(args, "--config", s.Config)...)...)
+	return s.host.Command(s.line(args...)...)
+}
+
+func (s *Smarthost) line(args ...string) []string {
+	return append(append([]string{Binary()}, args...), "--config", s.Config)
 }
 
 // Start returns when the server is ready.
 func (s *Smarthost) Start(t *testing.T) {
 	t.Helper()
-	s.process, s.ended = s.Command("serve"), make(chan struct{})
+	s.process, s.ended = s.host.Command(slices.Concat(s.Under, s.line("serve"))...), make(chan struct{})
 	stderr, err := s.process.StderrPipe()
 	Check(t, err)
 	Check(t, s.process.Start())
