@@ -59,14 +59,15 @@ func commands() []command {
 	}
 }
 
-const usageText = `smarthost takes mail from those who log in, on ports 587 and 465, keeps it safe on disk,
-and forwards it to the recipients' mail servers or to a relay.
+const usageText = `smarthost takes mail from those who log in, on ports 587 and 465, keeps it safe
+on disk, and forwards it to the recipients' mail servers or to a relay.
 
 Usage: smarthost COMMAND [--config FILE] …
 
 %s
 Every command explains itself: smarthost COMMAND --help
-The config is the file given, else ./smarthost.toml, else /etc/smarthost/smarthost.toml, else the defaults.
+The config is the file given, else ./smarthost.toml, else
+/etc/smarthost/smarthost.toml, else the defaults.
 
 Example: start a server here and now, with nothing configured
     smarthost serve
@@ -114,7 +115,7 @@ func dispatch(env *environment, args []string) error {
 			return usageError(fmt.Sprintf("no such option: %s (see smarthost --help)", args[0]))
 		}
 	}
-	if len(args) >= 2 && args[0] == "help" { // the help of a command is that of its subcommands too
+	if len(args) >= 2 && args[0] == "help" && !strings.HasPrefix(args[1], "-") { // the help of a command is that of its subcommands too
 		args = []string{args[1], "--help"}
 	}
 	if len(args) == 0 || args[0] == "help" {

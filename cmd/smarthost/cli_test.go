@@ -28,6 +28,13 @@ func TestHelp(t *testing.T) {
 			t.Errorf("smarthost help %s says %q", c.name, other)
 		}
 	}
+	for _, c := range append(commands(), command{name: "help"}) {
+		for line := range strings.Lines(ask(c.name, "--help")) {
+			if length := len([]rune(strings.TrimSuffix(line, "\n"))); length > 80 && line[0] != ' ' {
+				t.Errorf("%s --help has a sentence over %d columns, and terminals have 80: %s", c.name, length, line)
+			}
+		}
+	}
 	if help := ask("help"); help != ask("--help") || !strings.Contains(help, "Example") {
 		t.Errorf("smarthost help says %q", help)
 	}

@@ -11,10 +11,13 @@ import (
 	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
 )
 
-const configHelp = `smarthost config prints the whole config file, with what each key means and its default.
-smarthost config check FILE says all that is wrong with a file, and whether this version can serve the queue in its data folder;
-exit code 0 if nothing is, 2 otherwise. If a server runs with the data folder that the file names, it also says in what that works otherwise, and what a reload or a restart would change. The
-server's own SMARTHOST_ variables are in its values, and the relay's login is not compared.
+const configHelp = `smarthost config prints the whole config file, with what each key means and its
+default. smarthost config check FILE says all that is wrong with a file, and
+whether this version can serve the queue in its data folder; exit code 0 if
+nothing is, 2 otherwise. If a server runs with the data folder that the file
+names, it also says in what that works otherwise, and what a reload or a restart
+would change. The server's own SMARTHOST_ variables are in its values, and the
+relay's login is not compared.
 
 Examples:
     smarthost config > smarthost.toml

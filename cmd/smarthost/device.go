@@ -16,19 +16,22 @@ import (
 	"github.com/seed-1397b510/smarthost/auth/userfile"
 )
 
-const deviceHelp = `smarthost device gives each laptop, phone and service of an account a password of its own, which can be taken
-away alone. A running server sees every change within a second, sessions that are open included.
+const deviceHelp = `smarthost device gives each laptop, phone and service of an account a password
+of its own, which can be taken away alone. A running server sees every change
+within a second, sessions that are open included.
 
     smarthost device add USER DEVICE [--sender PATTERN]… [--class CLASS] [--expires DATE] [--network CIDR]… [--password-stdin]
     smarthost device list [USER] [--json]
     smarthost device passwd USER DEVICE [--password-stdin]
     smarthost device revoke USER DEVICE
 
-Without --password-stdin a password is generated and printed, this once. A device may send as its account may, and shares
-its limits, unless it has a --sender or a --class of its own; CLASS names the limits ([limits.CLASS] in the config). DATE is
-a day, to its end in UTC, a time such as 2027-01-31T12:00:00Z, or a duration from now on such as 90d. With --network the
-device may log in from there only; CIDR is 192.0.2.0/24, 2001:db8::/32 or an address. list also shows when, from where and
-by which EHLO name each was last seen.
+Without --password-stdin a password is generated and printed, this once. A
+device may send as its account may, and shares its limits, unless it has a
+--sender or a --class of its own; CLASS names the limits ([limits.CLASS] in the
+config). DATE is a day, to its end in UTC, a time such as 2027-01-31T12:00:00Z,
+or a duration from now on such as 90d. With --network the device may log in from
+there only; CIDR is 192.0.2.0/24, 2001:db8::/32 or an address. list also shows
+when, from where and by which EHLO name each was last seen.
 
 Examples:
     smarthost device add alice laptop

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/seed-1397b510/smarthost/cmd/smarthost/enroll"
 )
 
 // documents are what people read, by their names in the repository.
@@ -46,6 +48,7 @@ var (
 	shellPart   = regexp.MustCompile(`'[^']*'|"[^"]*"|[^\s'"]+`)
 	folderPath  = regexp.MustCompile(`(?:^|[^\w/.])((?:auth|cmd|deploy|e2e|forward|policy|server|\.ci)/[\w./-]*\w)`)
 	dottedKey   = regexp.MustCompile("`([a-z]+\\.[a-z_]+)(?:`| = )")
+	aMetric     = regexp.MustCompile(`smarthost_[a-z]+_[a-z_]+[a-z]`)
 	aVariable   = regexp.MustCompile(`SMARTHOST_[A-Z_]*[A-Z]`)
 )
 
@@ -144,6 +147,7 @@ func TestWhatIsNamed(t *testing.T) {
 		tables[table] = true
 	}
 	files := map[string]bool{"queue.db": true}
+	metrics := documents(t)["deploy/METRICS.md"]
 	for name, text := range documents(t) {
 		for _, found := range folderPath.FindAllStringSubmatch(text, -1) {
 			if _, err := os.Stat(filepath.Join("..", "..", found[1])); err != nil && !os.IsPermission(err) {
@@ -156,6 +160,11 @@ func TestWhatIsNamed(t *testing.T) {
 				t.Errorf("%s names the key %s, which there is not", name, found[1])
 			}
 		}
+		for _, metric := range aMetric.FindAllString(text, -1) {
+			if !strings.Contains(metrics, "| `"+metric+"` |") {
+				t.Errorf("%s names the metric %s, which deploy/METRICS.md does not", name, metric)
+			}
+		}
 		if name == "CHANGELOG.md" {
 			continue // has an example of a wrong one
 		}
@@ -163,6 +172,15 @@ func TestWhatIsNamed(t *testing.T) {
 		env.Environ = func() []string { return aVariable.FindAllString(text, -1) }
 		for _, stray := range strayVariables(env) {
 			t.Errorf("%s: %s", name, stray)
+		}
+	}
+	clients, err := enroll.Clients()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range clients {
+		if !strings.Contains(documents(t)["README.md"], "`"+c.Name+"`") {
+			t.Errorf("README.md does not name the client %s of smarthost enroll", c.Name)
 		}
 	}
 	var printed bytes.Buffer

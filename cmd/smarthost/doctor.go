@@ -12,7 +12,8 @@ import (
 	"github.com/seed-1397b510/smarthost/cmd/smarthost/doctor"
 )
 
-const doctorHelp = `smarthost doctor says what is wrong with mail submission, why it matters, and what to do. It changes nothing.
+const doctorHelp = `smarthost doctor says what is wrong with mail submission, why it matters, and
+what to do. It changes nothing.
 
     smarthost doctor HOST[:PORT] [--user NAME] [--password-stdin] [--from ADDRESS] [--to ADDRESS] [--send ADDRESS] [--ca FILE]
         examines a submission server, of any make, as a laptop here sees it
@@ -20,19 +21,24 @@ const doctorHelp = `smarthost doctor says what is wrong with mail submission, wh
         examines this machine's own server, which the config describes: its names in DNS, the way out by port 25 or to the
         relay, SPF and DMARC of the senders' domains, clock, certificate, data folder, queue, listeners, limits
 
-Without PORT it looks at 587 (STARTTLS) and 465 (TLS). With --user it also logs in, once, and only through TLS with a
-certificate that verifies; the password is asked for on the terminal, or read from standard input with --password-stdin.
-Then it asks whether a mail from --from (or NAME, if that is an address) to --to (or the sender) would be taken, and stops
-before the mail. --send ADDRESS sends one real mail and tells what became of it. --ca names the certificate of a private
-authority. --json prints one JSON document at the end.
-It makes some fifteen connections to each address, a few of which end in the middle on purpose; the server's log shows them.
+Without PORT it looks at 587 (STARTTLS) and 465 (TLS). With --user it also logs
+in, once, and only through TLS with a certificate that verifies; the password is
+asked for on the terminal, or read from standard input with --password-stdin.
+Then it asks whether a mail from --from (or NAME, if that is an address) to --to
+(or the sender) would be taken, and stops before the mail. --send ADDRESS sends
+one real mail and tells what became of it. --ca names the certificate of a
+private authority. --json prints one JSON document at the end. It makes some
+fifteen connections to each address, a few of which end in the middle on
+purpose; the server's log shows them.
 
-Port 25 is tried with the mail servers of gmail.com and outlook.com, or of the domains given with --probe: their greeting
-is read, and nothing sent. --dns names the name server to ask in place of those in /etc/resolv.conf; a relay is looked up as
-the server does it. No hosts file is read but for the relay.
+Port 25 is tried with the mail servers of gmail.com and outlook.com, or of the
+domains given with --probe: their greeting is read, and nothing sent. --dns
+names the name server to ask in place of those in /etc/resolv.conf; a relay is
+looked up as the server does it. No hosts file is read but for the relay.
 
-Exit code: 0 nothing is wrong, 1 there is a problem (with --strict: or a warning) or it was stopped before the end,
-2 it was called wrongly, or the config is wrong.
+Exit code: 0 nothing is wrong, 1 there is a problem (with --strict: or a
+warning) or it was stopped before the end, 2 it was called wrongly, or the
+config is wrong.
 
 Examples:
     smarthost doctor mx.example.org

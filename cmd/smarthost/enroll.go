@@ -21,14 +21,15 @@ import (
 	"github.com/seed-1397b510/smarthost/policy"
 )
 
-const enrollHelp = `smarthost enroll gives an account a new device and prints the configuration with which that device sends mail here.
+const enrollHelp = `smarthost enroll gives an account a new device and prints the configuration with
+which that device sends mail here.
 
     smarthost enroll CLIENT --user NAME [--device NAME] [--from ADDRESS] [--sender PATTERN]… [--expires DAY] [--network CIDR]…
                      [--host NAME] [--port PORT] [--ca FILE|none] [--replace] [--write DIR [--force]]
     smarthost enroll                       lists the clients
 
-What is printed is a shell script, or for a program its text; the password in it is shown this once. Nothing is made if
-anything is wrong.
+What is printed is a shell script, or for a program its text; the password in it
+is shown this once. Nothing is made if anything is wrong.
 
     --device   the device's name; default: the client's, with a number if there is such a device
     --replace  give the device that there is a new password; the old one is good for nothing then

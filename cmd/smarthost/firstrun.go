@@ -68,7 +68,7 @@ func (f *firstRun) tell(w io.Writer) {
 	if f.Secret != "" && f.CA != "" {
 		f.tellCommands(w)
 	}
-	fmt.Fprintf(w, "See what became of it:\n    smarthost queue%s\n\n", f.configFlag())
+	fmt.Fprintf(w, "See what waits, and why:\n    smarthost queue%s\n\n", f.configFlag())
 }
 
 func (f *firstRun) tellCommands(w io.Writer) {
@@ -85,7 +85,9 @@ func (f *firstRun) tellCommands(w io.Writer) {
 	fmt.Fprintf(w, `Send a first mail, from this machine, with one of:
     swaks --server localhost --port %[1]s -tls --tls-verify --tls-ca-path %[2]s --auth PLAIN --auth-user %[3]s --auth-password %[4]s --from %[5]s --to you@example.com
     printf 'Subject: first\r\n\r\nIt works.\r\n' | curl --ssl-reqd --cacert %[2]s --user %[3]s:%[4]s --mail-from %[5]s --mail-rcpt you@example.com --upload-file - smtp://localhost:%[1]s
-`, port, shellWord(f.CA), firstAccount, f.Secret, from)
+See what became of it:
+    smarthost trace you@example.com%[6]s
+`, port, shellWord(f.CA), firstAccount, f.Secret, from, f.configFlag())
 }
 
 func (f *firstRun) configFlag() string {

@@ -11,14 +11,18 @@ import (
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
-const healthHelp = `smarthost health asks the running server how it is. Exit code 0: it can do its work; 1: it cannot, or does not run.
+const healthHelp = `smarthost health asks the running server how it is. Exit code 0: it can do its
+work; 1: it cannot, or does not run.
 
     smarthost health [--ready] [--exclude CHECK]... [--live] [--json]
 
---ready, which is what it does without flags, looks at everything: listeners, queue, disk, certificate, accounts, config, and whether
-waiting mail finds a way out. What is degraded works, and is shown. --exclude leaves a check out: without route, it tells whether mail
-is taken, even if it cannot go on at present. --live asks no more than whether the process answers. It asks over the socket in the data
-folder, and needs neither a shell nor a token; listen.admin answers the same at /readyz?exclude=CHECK and /livez. For a container:
+--ready, which is what it does without flags, looks at everything: listeners,
+queue, disk, certificate, accounts, config, and whether waiting mail finds a way
+out. What is degraded works, and is shown. --exclude leaves a check out: without
+route, it tells whether mail is taken, even if it cannot go on at present.
+--live asks no more than whether the process answers. It asks over the socket in
+the data folder, and needs neither a shell nor a token; listen.admin answers the
+same at /readyz?exclude=CHECK and /livez. For a container:
 
     HEALTHCHECK CMD ["/smarthost", "health"]
 

@@ -18,7 +18,7 @@ import (
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
-const queueHelp = `smarthost queue shows the mail that waits, and why, and changes what becomes of it.
+const queueHelp = `smarthost queue shows what waits, and why, and changes what becomes of it.
 
     smarthost queue [list] [FILTER]… [--limit N] [--json]
     smarthost queue show ID [--json]
@@ -34,14 +34,19 @@ const queueHelp = `smarthost queue shows the mail that waits, and why, and chang
     smarthost queue rules add [--account NAME] [--sender PATTERN] [--destination DOMAIN] [--note TEXT]
     smarthost queue rules remove NUMBER                what it has held stays held
 
-FILTER is --account NAME, --sender PATTERN ('*@example.org'; '<>' are reports), --destination DOMAIN ("relay" is what waits for the relay),
---state queued|leased|waiting|held|damaged, --reply TEXT (part of the last answer), --older-than 2h, --newer-than 30m. All that are given must hold.
-What changes takes --dry-run (only count), --json, and leaves mail that is being tried at this moment until that attempt has ended.
-RELAY is smtp://user@host:587 or smtps://user@host:465; its password is read from the file, and never shown.
+FILTER is --account NAME, --sender PATTERN ('*@example.org'; '<>' are reports),
+--destination DOMAIN ("relay" is what waits for the relay), --state
+queued|leased|waiting|held|damaged, --reply TEXT (part of the last answer),
+--older-than 2h, --newer-than 30m. All that are given must hold. What changes
+takes --dry-run (only count), --json, and leaves mail that is being tried at
+this moment until that attempt has ended. RELAY is smtp://user@host:587 or
+smtps://user@host:465; its password is read from the file, and never shown.
 
-Each entry is one message for one destination: its id, age, size, sender, destination and state; below it each recipient that has
-not got it yet, with the last answer. With --json each line is an object. Looking works while the server runs and while it does not
-(what is being delivered then shows as queued or waiting); changes need a server that runs.
+Each entry is one message for one destination: its id, age, size, sender,
+destination and state; below it each recipient that has not got it yet, with the
+last answer. With --json each line is an object. Looking works while the server
+runs and while it does not (what is being delivered then shows as queued or
+waiting); changes need a server that runs.
 
 Examples:
     smarthost queue --destination example.com --limit 20

@@ -17,17 +17,23 @@ import (
 	"github.com/seed-1397b510/smarthost/server"
 )
 
-const serveHelp = `smarthost serve takes and forwards mail until SIGTERM or SIGINT, in the foreground.
+const serveHelp = `smarthost serve takes and forwards mail until SIGTERM or SIGINT, in the
+foreground.
 
-On a fresh machine it makes its data folder, a private CA with a certificate, and an account with a generated
-password, and says so. Config, accounts, certificate, and the files that the config names are read again when they change
-(and have been quiet for a second, and closed by whoever wrote them), and at SIGHUP. What is wrong with them is said in the
-log and by smarthost health, and the old ones stay in force. A reload changes the limits, submission (but for max_message_size), forward (but for
-connections and per_destination) and listen.drain; the log names each other key that has changed and needs a restart, and
-smarthost config check does before.
+On a fresh machine it makes its data folder, a private CA with a certificate,
+and an account with a generated password, and says so. Config, accounts,
+certificate, and the files that the config names are read again when they change
+(and have been quiet for a second, and closed by whoever wrote them), and at
+SIGHUP. What is wrong with them is said in the log and by smarthost health, and
+the old ones stay in force. A reload changes the limits, submission (but for
+max_message_size), forward (but for connections and per_destination) and
+listen.drain; the log names each other key that has changed and needs a restart,
+and smarthost config check does before.
 
-SIGUSR2 goes on as the program that is installed by then, if that finds the config right, and no client is refused
-meanwhile. Sockets that systemd opened (names: submission, submissions, admin) are used instead of the addresses in the config.
+SIGUSR2 goes on as the program that is installed by then, if that finds the
+config right, and no client is refused meanwhile. Sockets that systemd opened
+(names: submission, submissions, admin) are used instead of the addresses in the
+config.
 
 Examples:
     smarthost serve

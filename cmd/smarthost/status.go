@@ -14,8 +14,10 @@ import (
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
-const statusHelp = `smarthost status asks the running server what it is doing: version, health, doors, connections, queue, certificate, webhooks, and the
-accounts that have used most of a limit. It asks over the socket in the data folder; listen.admin has the same at /api/v1/status.
+const statusHelp = `smarthost status asks the running server what it is doing: version, health,
+doors, connections, queue, certificate, webhooks, and the accounts that have
+used most of a limit. It asks over the socket in the data folder; listen.admin
+has the same at /api/v1/status.
 
 Examples:
     smarthost status

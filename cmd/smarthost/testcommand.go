@@ -18,8 +18,9 @@ import (
 	"github.com/seed-1397b510/smarthost/server/smarthosttest"
 )
 
-const testHelp = `smarthost test is a server for the tests of programs that send mail. It is as strict as the real one, with the same words, and keeps what it
-is sent in memory, bounded, until it ends. It relays nothing.
+const testHelp = `smarthost test is a server for the tests of programs that send mail. It is as
+strict as the real one, with the same words, and keeps what it is sent in
+memory, bounded, until it ends. It relays nothing.
 
     smarthost test [FLAGS]                         runs until SIGTERM or SIGINT, and prints what to type
     smarthost test exec [FLAGS] -- COMMAND ARG...  runs COMMAND with a server of its own, and ends with its exit code
@@ -39,12 +40,15 @@ is sent in memory, bounded, until it ends. It relays nothing.
     --magic               recipients ask for faults by their names: reject-550@, defer-451-2@ (twice), slow-5s@, drop-data@
     --max-messages N      that are kept, 500 if not given; the oldest give way, at 256 MiB too
 
-Each flag may stand in the environment: SMARTHOST_TEST_USER, SMARTHOST_TEST_TLS_LISTEN, and so on, several values with a blank between them.
+Each flag may stand in the environment: SMARTHOST_TEST_USER,
+SMARTHOST_TEST_TLS_LISTEN, and so on, several values with a blank between them.
 
-exec gives COMMAND the variables of the file env: SMTP_HOST, SMTP_PORT, SMTP_TLS_PORT, SMTP_USER (and SMTP_USERNAME), SMTP_PASSWORD of the first
-user, SMARTHOST_TEST_URL of pages and API, SMARTHOST_TEST_CA, and what makes programs in Go, Python, Ruby, PHP, Node, Java and curl trust the
-certificate. It passes signals on. If COMMAND fails, or a rule of --script was not met (then with exit code 1), what was said on each connection
-is on standard error.
+exec gives COMMAND the variables of the file env: SMTP_HOST, SMTP_PORT,
+SMTP_TLS_PORT, SMTP_USER (and SMTP_USERNAME), SMTP_PASSWORD of the first user,
+SMARTHOST_TEST_URL of pages and API, SMARTHOST_TEST_CA, and what makes programs
+in Go, Python, Ruby, PHP, Node, Java and curl trust the certificate. It passes
+signals on. If COMMAND fails, or a rule of --script was not met (then with exit
+code 1), what was said on each connection is on standard error.
 
 ready asks a running one whether it can do its work; for containers.
 

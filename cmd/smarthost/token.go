@@ -12,16 +12,19 @@ import (
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
-const tokenHelp = `smarthost token makes and revokes tokens for the API at listen.admin. The socket in the data folder needs none, and so do
-/livez, /readyz and /metrics. A running server sees every change at once.
+const tokenHelp = `smarthost token makes and revokes tokens for the API at listen.admin. The socket
+in the data folder needs none, and so do /livez, /readyz and /metrics. A running
+server sees every change at once.
 
     smarthost token add NAME --scope SCOPE[,SCOPE]… [--json]
     smarthost token list [--json]
     smarthost token revoke NAME
 
-SCOPE is read (look at everything), queue (also change what waits), users (also give devices and revoke them), or all (everything,
-reload included). NAME stands in the log beside what the token's bearer does. The token is printed this once; only its hash is kept,
-in admin-tokens in the data folder. It goes into the header Authorization: Bearer TOKEN.
+SCOPE is read (look at everything), queue (also change what waits), users (also
+give devices and revoke them), or all (everything, reload included). NAME stands
+in the log beside what the token's bearer does. The token is printed this once;
+only its hash is kept, in admin-tokens in the data folder. It goes into the
+header Authorization: Bearer TOKEN.
 
 Examples:
     smarthost token add dashboard --scope read

@@ -15,14 +15,17 @@ import (
 	"github.com/seed-1397b510/smarthost/server/admin"
 )
 
-const traceHelp = `smarthost trace tells what became of mail, from its acceptance to its end: each hop that was tried, what it said about whom, with which TLS,
-how long that took, and the reports that went out. It knows what is in the queue, and for as long as queue.history says (7 days) what was.
-It works while the server runs and while it does not.
+const traceHelp = `smarthost trace tells what became of mail, from its acceptance to its end: each
+hop that was tried, what it said about whom, with which TLS, how long that took,
+and the reports that went out. It knows what is in the queue, and for as long as
+queue.history says (7 days) what was. It works while the server runs and while
+it does not.
 
     smarthost trace ID|MESSAGE-ID|ADDRESS [--limit N] [--json]
 
-ID is what the client was told ("queued as …"), ADDRESS a sender or a recipient. The newest message comes first; --limit is 20.
-With --json each line is an object.
+ID is what the client was told ("queued as …"), ADDRESS a sender or a recipient.
+The newest message comes first; --limit is 20. With --json each line is an
+object.
 
 Examples:
     smarthost trace 06ewzp00k3v7t2mq

@@ -16,7 +16,8 @@ import (
 	"github.com/seed-1397b510/smarthost/auth/userfile"
 )
 
-const userHelp = `smarthost user looks after the accounts file. A running server sees every change within a second.
+const userHelp = `smarthost user looks after the accounts file. A running server sees every change
+within a second.
 
     smarthost user add NAME [--sender PATTERN]… [--class NAME] [--device NAME] [--password-stdin]
     smarthost user passwd NAME [--device NAME] [--password-stdin]
@@ -24,11 +25,14 @@ const userHelp = `smarthost user looks after the accounts file. A running server
     smarthost user show NAME
     smarthost user remove NAME [--device NAME]
 
-Without --password-stdin a password is generated and printed, this once. PATTERN is an address that the account may
-send as: "alice@example.org", "*@example.org" or "*"; an account without one may send as its own name, if that is an
-address. CLASS names the limits ([limits.CLASS] in the config). Senders and class of an account that exists are changed
-in its line of the accounts file: alice:HASH:sender=alice@example.org sender=*@example.net class=bulk. An account can
-have several devices, each with a password of its own: smarthost device --help.
+Without --password-stdin a password is generated and printed, this once. PATTERN
+is an address that the account may send as: "alice@example.org", "*@example.org"
+or "*"; an account without one may send as its own name, if that is an address.
+CLASS names the limits ([limits.CLASS] in the config). Senders and class of an
+account that exists are changed in its line of the accounts file:
+alice:HASH:sender=alice@example.org sender=*@example.net class=bulk. An account
+can have several devices, each with a password of its own: smarthost device
+--help.
 
 Examples:
     smarthost user add alice --sender alice@example.org

@@ -9,7 +9,8 @@ import (
 // version is set when a release is built: -ldflags "-X main.version=1.2.3".
 var version = ""
 
-const versionHelp = `smarthost version prints the version of this program and of the Go that built it.
+const versionHelp = `smarthost version prints the version of this program and of the Go that built
+it.
 
 Example:
     smarthost version

@@ -10,8 +10,9 @@ import (
 	"github.com/seed-1397b510/smarthost/forward/spool/sqlitespool"
 )
 
-const waitHelp = `smarthost wait waits until a message has ended, and tells how; for scripts and tests. Exit code 0: all its recipients have it, as far as
-the next hops say. 1: it failed for some, or the time is over, or nobody knows the message.
+const waitHelp = `smarthost wait waits until a message has ended, and tells how; for scripts and
+tests. Exit code 0: all its recipients have it, as far as the next hops say. 1:
+it failed for some, or the time is over, or nobody knows the message.
 
     smarthost wait ID|MESSAGE-ID|ADDRESS [--timeout 1m]
 
