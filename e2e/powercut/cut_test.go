@@ -34,7 +34,7 @@ func (c *cut) String() string {
 	return what
 }
 
-func (c *cut) kept() bool { return c.share == 1 || c.share > 0 && c.Float64() < c.share }
+func (c *cut) kept() bool { return c.Float64() < c.share }
 
 // An image is a folder as it is found after a power cut: the content of files by their paths, and nil for folders.
 type image map[string][]byte
@@ -65,6 +65,7 @@ func (c *cut) folder(found image, path string, f *folder) {
 			}
 			found[at] = c.content(what)
 			if strings.HasSuffix(at, sharedMemory) {
+				found[at] = make([]byte, len(found[at]))
 				c.fill(found[at])
 			}
 		}
@@ -79,6 +80,9 @@ func (c *cut) fill(b []byte) {
 
 // content is what a file has. Each sector is as it was at some moment since it was synced, and so is the length.
 func (c *cut) content(f *file) []byte {
+	if len(f.pending) == 0 || c.share == 0 {
+		return f.synced
+	}
 	edits, shortened := c.happened(f)
 	moments := map[int]int{} // by sector, how many of the edits it has
 	content := append([]byte{}, f.synced...)
@@ -131,10 +135,7 @@ func (c *cut) happened(f *file) (edits []edit, shortened int) {
 
 // known is how many edits of all the file's length shows, at least some.
 func (c *cut) known(some, all int) int {
-	switch c.share {
-	case 0:
-		return some
-	case 1:
+	if c.share == 1 {
 		return all
 	}
 	return some + c.IntN(all-some+1)
@@ -160,7 +161,7 @@ func (c *cut) moment(moments map[int]int, sector, edits int) int {
 		switch {
 		case c.kept():
 			n = edits
-		case c.share > 0 && c.IntN(4) == 0:
+		case c.IntN(4) == 0:
 			n = c.IntN(edits)
 		}
 		moments[sector] = n

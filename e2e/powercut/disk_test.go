@@ -46,7 +46,7 @@ func (n *naming) do(names map[string]any) {
 // A file is its content.
 type file struct {
 	now     []byte
-	synced  []byte // what the disk has for sure
+	synced  []byte // what the disk has for sure; never nil
 	pending []edit // what was done since
 	at      int    // where write(2) goes on
 }
@@ -176,7 +176,7 @@ func (d *disk) open(c *call, flags string) error {
 	}
 	f, there := d.find(path).(*file)
 	if !there && strings.Contains(flags, "O_CREAT") {
-		f = new(file)
+		f = &file{synced: []byte{}}
 		if err := d.note(path, naming{name: filepath.Base(path), what: f, by: c}); err != nil {
 			return err
 		}
@@ -281,6 +281,7 @@ func (f *file) edit(e edit) {
 func (d *disk) sync(c *call, what any) {
 	switch f := what.(type) {
 	case *file:
+		f.synced = append([]byte{}, f.synced...) // images have it
 		f.pending = slices.DeleteFunc(f.pending, func(e edit) bool {
 			if e.by.end < c.begin {
 				f.synced = e.do(f.synced)
