@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -66,11 +67,13 @@ func (c *cuts) events() (all []event) {
 }
 
 // record reads what the server did in a run that is over, and finds where it answered the mails.
-func (c *cuts) record(t *testing.T, file string, mails []*mail) {
+func (c *cuts) record(t *testing.T, s *lab.Smarthost, mails []*mail) {
 	t.Helper()
 	before := len(c.trace.calls)
-	lab.Check(t, c.trace.read(file))
-	lab.Check(t, answers(c.trace.calls[before:], mails))
+	lab.Check(t, c.trace.read(s.Under[len(s.Under)-1]))
+	_, door, err := net.SplitHostPort(s.Submission)
+	lab.Check(t, err)
+	lab.Check(t, answers(c.trace.calls[before:], door, mails))
 	found, err := newDisk(c.disk.path)
 	lab.Check(t, err)
 	c.ends = append(c.ends, end{len(c.trace.times), found.root})

@@ -140,7 +140,7 @@ func (d *disk) change(c *call) error {
 		err = d.rename(c)
 	case "write", "pwrite64", "ftruncate", "fallocate":
 		err = d.edit(c)
-	case "fsync", "fdatasync", "sync_file_range":
+	case "fsync", "fdatasync", "sync_file_range", "bind":
 	case "mmap":
 		shared := strings.Contains(c.args[3], "MAP_SHARED") && strings.Contains(c.args[2], "PROT_WRITE")
 		if shared && !strings.HasSuffix(c.file(4), sharedMemory) {

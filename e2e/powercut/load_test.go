@@ -26,7 +26,7 @@ type mail struct {
 	number     int
 	id         string // in the queue
 	recipients []string
-	port       int // of the client
+	port, turn int // of the client, and how many connections it had made from this port
 	octets     int // that the client had received when it had the 250
 	answered   int // the line of the record at which the server begins to write the 250
 }
@@ -44,6 +44,7 @@ type load struct {
 	number atomic.Int64 // of the last mail
 
 	mu      sync.Mutex
+	turns   map[int]int // in this run of the server, by port
 	mails   []*mail
 	devices []device
 }
@@ -51,7 +52,8 @@ type load struct {
 // counted is a connection that counts what is received.
 type counted struct {
 	net.Conn
-	octets int
+	octets     int
+	port, turn int
 }
 
 func (c *counted) Read(p []byte) (int, error) {
@@ -80,13 +82,21 @@ func (l *load) connect() (*lab.Dialogue, *counted, error) {
 		return nil, nil, err
 	}
 	c.SetDeadline(time.Now().Add(5 * time.Minute))
-	raw := &counted{Conn: c}
+	raw := l.count(c)
 	d := &lab.Dialogue{Conn: raw, R: bufio.NewReader(raw)}
 	if err := l.server.Begin(d); err != nil {
 		c.Close()
 		return nil, nil, err
 	}
 	return d, raw, nil
+}
+
+func (l *load) count(c net.Conn) *counted {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	port := c.LocalAddr().(*net.TCPAddr).Port
+	l.turns[port]++
+	return &counted{Conn: c, port: port, turn: l.turns[port]}
 }
 
 // send sends over one connection; some mails are broken off, over another one, and sometimes it adds a device.
@@ -113,7 +123,7 @@ func (l *load) send(until int64) error {
 }
 
 func (l *load) sendOne(d *lab.Dialogue, raw *counted, n int) error {
-	m := &mail{number: n, recipients: recipients(n), port: raw.LocalAddr().(*net.TCPAddr).Port}
+	m := &mail{number: n, recipients: recipients(n), port: raw.port, turn: raw.turn}
 	if err := begin(d, m.recipients); err != nil {
 		return err
 	}

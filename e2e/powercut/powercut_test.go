@@ -26,7 +26,7 @@ const (
 func TestPowerCut(t *testing.T) {
 	h := startHop(t, "127.0.0.1:2525")
 	s := lab.NewSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
-	l := &load{server: s, token: newToken(t, s)}
+	l := &load{server: s, token: newToken(t, s), turns: map[int]int{}}
 	d, err := newDisk(s.Data)
 	lab.Check(t, err)
 	c := &cuts{disk: d, folder: memory(t), luck: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
@@ -42,10 +42,11 @@ func TestPowerCut(t *testing.T) {
 	defer half.Close()
 	quiet(t, s.Under[len(s.Under)-1])
 	s.Kill()
-	c.record(t, s.Under[len(s.Under)-1], l.mails)
+	c.record(t, s, l.mails)
 
 	before := len(l.mails)
 	l.number.Store(runMails)
+	clear(l.turns)
 	s.Under = tracer(filepath.Join(s.Folder, "second"))
 	s.Start(t)
 	l.run(t, clients, 2*runMails)
@@ -57,7 +58,7 @@ func TestPowerCut(t *testing.T) {
 	}
 	l.run(t, clients, l.number.Load()+runMails/5) // into a log that was begun anew
 	s.Stop(t, time.Minute)
-	c.record(t, s.Under[len(s.Under)-1], l.mails[before:])
+	c.record(t, s, l.mails[before:])
 	s.Under = nil
 
 	recorded := time.Now()

@@ -16,7 +16,7 @@ import (
 // client was answered.
 const calls = "openat,open,openat2,creat,write,writev,pwrite64,pwritev,pwritev2,truncate,ftruncate,fallocate," +
 	"rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir,mknod,mknodat," +
-	"fsync,fdatasync,sync_file_range,syncfs,sync,msync,mmap,sendfile,splice,copy_file_range,io_uring_setup,accept4"
+	"fsync,fdatasync,sync_file_range,syncfs,sync,msync,mmap,sendfile,splice,copy_file_range,io_uring_setup,bind,accept4"
 
 // tracer is what a program is started under to have its calls recorded in a file, whole. The program keeps the process id of the command.
 func tracer(file string) []string {
