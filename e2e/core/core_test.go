@@ -35,7 +35,7 @@ func TestCrash(t *testing.T) {
 	set(t, "core_pattern", "|/bin/cp /dev/stdin "+filepath.Join(cores, "core.%e"))
 	t.Setenv("GOTRACEBACK", "crash")
 	s := lab.Install(t, lab.Options{Forward: fmt.Sprintf("relay = \"smtps://carol:%s@127.0.0.1:9\"\n[webhooks.one]\nurl = \"https://127.0.0.1:9/\"\nprivate = true\nsecret = \"whsec_%s\"\n", relayPassword, hookSecret)})
-	token := newToken(t, s)
+	token := s.Token(t)
 	secrets := map[string]string{"relay's password": relayPassword, "webhook's secret": hookSecret, "content": content, "user's password": s.Password, "token": token}
 	for _, c := range []struct {
 		name   string
@@ -81,18 +81,6 @@ func set(t *testing.T, name, value string) {
 		}
 	})
 	lab.Check(t, os.WriteFile(file, []byte(value), 0))
-}
-
-func newToken(t *testing.T, s *lab.Smarthost) string {
-	out, err := s.Command("token", "add", "one", "--scope", "all").CombinedOutput()
-	lab.Check(t, err)
-	for word := range strings.FieldsSeq(string(out)) {
-		if strings.HasPrefix(word, "smarthost-") {
-			return word
-		}
-	}
-	t.Fatalf("no token: %s", out)
-	return ""
 }
 
 // use has every secret in the server's memory.

@@ -111,6 +111,20 @@ func (s *Smarthost) Command(args ...string) *exec.Cmd {
 	return s.host.Command(s.line(args...)...)
 }
 
+// Token is a new token for everything at the API.
+func (s *Smarthost) Token(t *testing.T) string {
+	t.Helper()
+	out, err := s.Command("token", "add", "one", "--scope", "all").CombinedOutput()
+	Check(t, err)
+	for word := range strings.FieldsSeq(string(out)) {
+		if strings.HasPrefix(word, "smarthost-") {
+			return word
+		}
+	}
+	t.Fatalf("no token: %s", out)
+	return ""
+}
+
 func (s *Smarthost) line(args ...string) []string {
 	return append(append([]string{Binary()}, args...), "--config", s.Config)
 }

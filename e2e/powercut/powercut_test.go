@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,7 +25,7 @@ const (
 func TestPowerCut(t *testing.T) {
 	h := startHop(t, "127.0.0.1:2525")
 	s := lab.NewSmarthost(t, `relay = "smtp://127.0.0.1:2525?tls=none"`)
-	l := &load{server: s, token: newToken(t, s), turns: map[int]int{}}
+	l := &load{server: s, token: s.Token(t), turns: map[int]int{}}
 	d, err := newDisk(s.Data)
 	lab.Check(t, err)
 	c := &cuts{disk: d, folder: memory(t), luck: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
@@ -81,18 +80,6 @@ func TestPowerCut(t *testing.T) {
 	if len(h.torn) > 0 {
 		t.Errorf("%d mails arrived torn, one of them is number %d", len(h.torn), h.torn[0])
 	}
-}
-
-func newToken(t *testing.T, s *lab.Smarthost) string {
-	out, err := s.Command("token", "add", "one", "--scope", "all").CombinedOutput()
-	lab.Check(t, err)
-	for word := range strings.FieldsSeq(string(out)) {
-		if strings.HasPrefix(word, "smarthost-") {
-			return word
-		}
-	}
-	t.Fatalf("no token: %s", out)
-	return ""
 }
 
 // quiet returns when the server has done nothing for longer than it takes to write down what it remembers.
