@@ -75,6 +75,28 @@ func testSkipAccounts(h *harness) {
 	h.empty()
 }
 
+// testSkipAtRandom claims with all kinds of things to skip: what is handed out may be, and as long as something is due, something is handed out.
+func testSkipAtRandom(h *harness) {
+	s := &skipModel{harness: h, r: rand.New(rand.NewPCG(1, 2)), byID: map[string]*modelled{}}
+	steps := []func(){s.enqueue, s.claimSome, s.endSome, s.expireOrRetry}
+	for range 1500 {
+		steps[s.r.IntN(len(steps))]()
+	}
+	time.Sleep(time.Hour)
+	left := len(s.byID)
+	for n := 0; n < left; n++ {
+		h.settle(h.claimOne(), 250, 0)
+	}
+	h.empty()
+}
+
+// A skipModel knows what the store has to hold after each of its steps.
+type skipModel struct {
+	*harness
+	r    *rand.Rand
+	byID map[string]*modelled
+}
+
 // modelled is what is known of a delivery.
 type modelled struct {
 	account, destination string
@@ -82,103 +104,98 @@ type modelled struct {
 	leased               *spool.Delivery
 }
 
-// testSkipAtRandom claims with all kinds of things to skip: what is handed out may be, and as long as something is due, something is handed out.
-func testSkipAtRandom(h *harness) {
-	r := rand.New(rand.NewPCG(1, 2))
-	accounts, destinations := []string{"alice", "bob", "carol", ""}, []string{"a.example", "b.example", "c.example"}
-	some := func(of []string) (part []string) {
-		for _, s := range of {
-			if r.IntN(3) == 0 {
-				part = append(part, s)
+var (
+	modelAccounts     = []string{"alice", "bob", "carol", ""}
+	modelDestinations = []string{"a.example", "b.example", "c.example"}
+)
+
+// some is a third of them by chance.
+func (s *skipModel) some(of []string) (part []string) {
+	for _, word := range of {
+		if s.r.IntN(3) == 0 {
+			part = append(part, word)
+		}
+	}
+	return part
+}
+
+func (s *skipModel) enqueue() {
+	m := &modelled{account: modelAccounts[s.r.IntN(4)], destination: modelDestinations[s.r.IntN(3)]}
+	s.byID[s.keep(of(m.account, "x@"+m.destination), "x")] = m
+	m.due = time.Now()
+}
+
+func (s *skipModel) claimSome() {
+	q := spool.Query{Max: 1 + s.r.IntN(3), Lease: 10 * time.Minute, Skip: s.some(modelDestinations), SkipAccounts: map[string][]string{}}
+	for _, a := range s.some(modelAccounts) {
+		q.SkipAccounts[a] = s.some(modelDestinations)
+	}
+	may := func(m *modelled) bool {
+		return m.leased == nil && !m.due.After(time.Now()) && !slices.Contains(q.Skip, m.destination) && !q.Busy(m.account, m.destination)
+	}
+	var due []string
+	for id, m := range s.byID {
+		if may(m) {
+			due = append(due, id)
+		}
+	}
+	for all := s.r.IntN(2) == 0; ; {
+		got := s.tries(q)
+		if len(got) == 0 && len(due) > 0 {
+			s.Fatalf("nothing is handed out for %+v, though %q are due", q, due)
+		}
+		for _, d := range got {
+			m := s.byID[d.ID]
+			if !may(m) {
+				s.Fatalf("%s of %q is handed out for %+v: leased %t, due %v", d.Destination, d.Account, q, m.leased != nil, m.due)
+			}
+			m.leased = &d
+		}
+		due = slices.DeleteFunc(due, func(id string) bool { return s.byID[id].leased != nil })
+		if !all || len(due) == 0 {
+			return
+		}
+	}
+}
+
+// endSome ends half of the leases in one way or another, and lets some time go by.
+func (s *skipModel) endSome() {
+	for _, id := range slices.Sorted(maps.Keys(s.byID)) {
+		m := s.byID[id]
+		if m.leased == nil || s.r.IntN(2) == 0 {
+			continue
+		}
+		switch s.r.IntN(4) {
+		case 0:
+			s.check(s.Release(context.Background(), *m.leased))
+		case 1:
+			later := time.Duration(s.r.IntN(60)) * time.Second
+			s.settle(*m.leased, 450, later)
+			m.due = time.Now().Add(later)
+		default:
+			s.settle(*m.leased, 250, 0)
+			delete(s.byID, id)
+		}
+		m.leased = nil
+	}
+	time.Sleep(time.Duration(s.r.IntN(20)) * time.Second) // the bubble's clock
+}
+
+// expireOrRetry has all leases run out, or an operator who is impatient.
+func (s *skipModel) expireOrRetry() {
+	if s.r.IntN(10) == 0 {
+		time.Sleep(11 * time.Minute)
+		for _, m := range s.byID {
+			m.leased = nil
+		}
+	}
+	if s.r.IntN(5) == 0 {
+		_, err := s.Change(context.Background(), spool.Order{Verb: spool.Retry}, nil)
+		s.check(err)
+		for _, m := range s.byID {
+			if m.leased == nil {
+				m.due = time.Now()
 			}
 		}
-		return part
 	}
-	model := map[string]*modelled{}
-	steps := []func(){
-		func() {
-			m := &modelled{account: accounts[r.IntN(4)], destination: destinations[r.IntN(3)]}
-			model[h.keep(of(m.account, "x@"+m.destination), "x")] = m
-			m.due = time.Now()
-		},
-		func() {
-			q := spool.Query{Max: 1 + r.IntN(3), Lease: 10 * time.Minute, Skip: some(destinations), SkipAccounts: map[string][]string{}}
-			for _, a := range some(accounts) {
-				q.SkipAccounts[a] = some(destinations)
-			}
-			may := func(m *modelled) bool {
-				return m.leased == nil && !m.due.After(time.Now()) && !slices.Contains(q.Skip, m.destination) && !q.Busy(m.account, m.destination)
-			}
-			var due []string
-			for id, m := range model {
-				if may(m) {
-					due = append(due, id)
-				}
-			}
-			for all := r.IntN(2) == 0; ; {
-				got := h.tries(q)
-				if len(got) == 0 && len(due) > 0 {
-					h.Fatalf("nothing is handed out for %+v, though %q are due", q, due)
-				}
-				for _, d := range got {
-					m := model[d.ID]
-					if !may(m) {
-						h.Fatalf("%s of %q is handed out for %+v: leased %t, due %v", d.Destination, d.Account, q, m.leased != nil, m.due)
-					}
-					m.leased = &d
-				}
-				due = slices.DeleteFunc(due, func(id string) bool { return model[id].leased != nil })
-				if !all || len(due) == 0 {
-					return
-				}
-			}
-		},
-		func() { // ends a lease, or some time goes by
-			for _, id := range slices.Sorted(maps.Keys(model)) {
-				m := model[id]
-				if m.leased == nil || r.IntN(2) == 0 {
-					continue
-				}
-				switch r.IntN(4) {
-				case 0:
-					h.check(h.Release(context.Background(), *m.leased))
-				case 1:
-					later := time.Duration(r.IntN(60)) * time.Second
-					h.settle(*m.leased, 450, later)
-					m.due = time.Now().Add(later)
-				default:
-					h.settle(*m.leased, 250, 0)
-					delete(model, id)
-				}
-				m.leased = nil
-			}
-			time.Sleep(time.Duration(r.IntN(20)) * time.Second) // the bubble's clock
-		},
-		func() { // leases run out, or an operator is impatient
-			if r.IntN(10) == 0 {
-				time.Sleep(11 * time.Minute)
-				for _, m := range model {
-					m.leased = nil
-				}
-			}
-			if r.IntN(5) == 0 {
-				_, err := h.Change(context.Background(), spool.Order{Verb: spool.Retry}, nil)
-				h.check(err)
-				for _, m := range model {
-					if m.leased == nil {
-						m.due = time.Now()
-					}
-				}
-			}
-		},
-	}
-	for range 1500 {
-		steps[r.IntN(len(steps))]()
-	}
-	time.Sleep(time.Hour)
-	left := len(model)
-	for n := 0; n < left; n++ {
-		h.settle(h.claimOne(), 250, 0)
-	}
-	h.empty()
 }
